@@ -1,0 +1,92 @@
+//! The agent contract: a message in, one numbered stream of events out.
+
+mod event;
+mod stream;
+
+use async_trait::async_trait;
+
+pub use self::event::{AgentEvent, AgentEventKind, Citation, Outcome, Source};
+pub use self::stream::{AgentReply, AgentStream};
+use crate::context::RunContext;
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::retrieve::Filter;
+use crate::scope::TenantScope;
+
+/// Longest message to an agent in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Something that answers messages, by whatever means.
+///
+/// # Contract for implementers
+/// - Events are numbered from 0 without gaps; the first is `started`, the last `done` or `error`, and exactly
+///   one of those is sent.
+/// - Every `citation` quotes the source text of its document at its span.
+/// - A bad request is an invalid-input error of `run` itself; what goes wrong later is the `error` event.
+/// - A turn is remembered before `done` is sent, and not at all if the run ends in an error.
+/// - Dropping the stream or stopping `ctx` stops all work behind it.
+#[async_trait]
+pub trait Agent: Send + Sync {
+    /// Starts answering `input`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future or the stream stops the run.
+    ///
+    /// # Errors
+    /// Invalid input.
+    async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream>;
+}
+
+/// A message to an agent.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct AgentInput {
+    /// For whom the agent acts.
+    pub scope: TenantScope,
+    /// The message.
+    pub message: String,
+    /// The conversation it continues; `None` is a conversation of one turn.
+    pub session: Option<SessionId>,
+    /// Which documents may be used.
+    pub filter: Option<Filter>,
+}
+
+impl AgentInput {
+    /// A message outside any conversation.
+    #[must_use]
+    pub fn new(scope: TenantScope, message: impl Into<String>) -> Self {
+        Self { scope, message: message.into(), session: None, filter: None }
+    }
+
+    /// Continues a conversation.
+    #[must_use]
+    pub fn session(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// Restricts the documents that may be used.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Checks the limits every agent shares.
+    ///
+    /// # Errors
+    /// Invalid input: a blank or too long message, or a malformed filter.
+    pub fn validate(&self) -> Result<()> {
+        use crate::error::Error;
+        if self.message.trim().is_empty() {
+            return Err(Error::invalid_input("the message is empty; send the question as text"));
+        }
+        if self.message.len() > MAX_MESSAGE_BYTES {
+            return Err(Error::invalid_input(format!(
+                "the message has {} bytes, at most {MAX_MESSAGE_BYTES} are allowed",
+                self.message.len()
+            )));
+        }
+        self.filter.as_ref().map_or(Ok(()), Filter::validate)
+    }
+}

@@ -1,0 +1,117 @@
+//! A stream made from one sequential piece of code, without a task of its own.
+//!
+//! The producer is a future that sends items into a bounded channel; the stream polls the producer and the
+//! channel together. Nothing is spawned, so dropping the stream drops the producer and everything it holds,
+//! and a slow consumer holds the producer back.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Items the producer may run ahead of the consumer.
+const AHEAD: usize = 16;
+
+type Producer = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// The sending half given to a producer.
+#[derive(Debug, Clone)]
+pub struct Emitter<T> {
+    sender: mpsc::Sender<Result<T>>,
+}
+
+impl<T> Emitter<T> {
+    /// Hands `item` to the consumer, waiting while the consumer is behind.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the item may not have been delivered.
+    ///
+    /// # Errors
+    /// Cancelled, when the consumer is gone.
+    pub async fn emit(&self, item: T) -> Result<()> {
+        let gone = |_| Error::new(ErrorKind::Cancelled, "nobody reads the stream any more");
+        self.sender.send(Ok(item)).await.map_err(gone)
+    }
+}
+
+/// A stream driven by a producer; an error of the producer becomes the last item.
+pub(crate) struct Generated<T> {
+    producer: Option<Producer>,
+    items: mpsc::Receiver<Result<T>>,
+    failure: Option<Error>,
+}
+
+impl<T: Send + 'static> Generated<T> {
+    pub(crate) fn new<F>(produce: impl FnOnce(Emitter<T>) -> F) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (sender, items) = mpsc::channel(AHEAD);
+        let producer: Producer = Box::pin(produce(Emitter { sender }));
+        Self { producer: Some(producer), items, failure: None }
+    }
+}
+
+impl<T> Stream for Generated<T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if let Some(producer) = &mut this.producer
+            && let Poll::Ready(end) = producer.as_mut().poll(cx)
+        {
+            this.failure = end.err();
+            this.producer = None;
+        }
+        match this.items.poll_recv(cx) {
+            Poll::Ready(None) => Poll::Ready(this.failure.take().map(Err)),
+            Poll::Pending if this.producer.is_none() => {
+                // A clone of the emitter outlived its producer; the stream is over all the same.
+                Poll::Ready(this.failure.take().map(Err))
+            }
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn items_come_in_order_and_the_error_last() {
+        let mut stream = Generated::new(|out| async move {
+            for n in 0..100 {
+                out.emit(n).await?;
+            }
+            Err(Error::internal("the end"))
+        });
+        for expected in 0..100 {
+            assert_eq!(stream.next().await.unwrap().unwrap(), expected);
+        }
+        assert_eq!(stream.next().await.unwrap().unwrap_err().message(), "the end");
+        assert!(stream.next().await.is_none());
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn dropping_the_stream_drops_the_producer() {
+        let held = std::sync::Arc::new(());
+        let inside = held.clone();
+        let mut stream = Generated::new(|out| async move {
+            let _inside = inside;
+            out.emit(1).await?;
+            std::future::pending::<()>().await;
+            Ok(())
+        });
+        assert_eq!(stream.next().await.unwrap().unwrap(), 1);
+        assert_eq!(std::sync::Arc::strong_count(&held), 2);
+        drop(stream);
+        assert_eq!(std::sync::Arc::strong_count(&held), 1);
+    }
+}

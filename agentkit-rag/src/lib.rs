@@ -1,0 +1,6 @@
+//! Hybrid retrieval in process: loading, chunking, local embeddings, a crash-safe index, cited answers.
+
+pub mod chunk;
+mod source;
+
+pub use source::{Heading, SourceDocument, SourceKind};
