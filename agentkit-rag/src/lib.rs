@@ -1,6 +1,8 @@
 //! Hybrid retrieval in process: loading, chunking, local embeddings, a crash-safe index, cited answers.
 
 pub mod chunk;
+mod index;
 mod source;
 
+pub use index::{DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport};
 pub use source::{Heading, SourceDocument, SourceKind};
