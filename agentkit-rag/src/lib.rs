@@ -1,6 +1,7 @@
 //! Hybrid retrieval in process: loading, chunking, local embeddings, a crash-safe index, cited answers.
 
 pub mod chunk;
+pub mod load;
 mod source;
 
 pub use source::{Heading, SourceDocument, SourceKind};
