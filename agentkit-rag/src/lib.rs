@@ -2,6 +2,7 @@
 
 pub mod chunk;
 mod index;
+pub mod load;
 mod source;
 
 pub use index::{DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport};

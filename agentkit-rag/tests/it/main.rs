@@ -1,0 +1,4 @@
+//! The integration tests of agentkit-rag, one binary.
+
+#[cfg(test)]
+mod load;
