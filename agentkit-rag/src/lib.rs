@@ -1,8 +1,10 @@
 //! Hybrid retrieval in process: loading, chunking, local embeddings, a crash-safe index, cited answers.
 
 pub mod chunk;
+pub mod embed;
 mod index;
 pub mod load;
+pub mod models;
 mod source;
 
 pub use index::{DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport};

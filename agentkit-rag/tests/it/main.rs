@@ -1,4 +1,4 @@
 //! The integration tests of agentkit-rag, one binary.
 
-#[cfg(test)]
+mod embed;
 mod load;
