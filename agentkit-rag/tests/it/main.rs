@@ -1,4 +1,6 @@
 //! The integration tests of agentkit-rag, one binary.
 
+mod crash;
 mod embed;
+mod index;
 mod load;
