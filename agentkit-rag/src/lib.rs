@@ -2,5 +2,7 @@
 
 pub mod chunk;
 mod source;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use source::{Heading, SourceDocument, SourceKind};
