@@ -1,8 +1,13 @@
 //! Hybrid retrieval in process: loading, chunking, local embeddings, a crash-safe index, cited answers.
 
 pub mod chunk;
+pub mod embed;
+mod index;
+pub mod load;
+pub mod models;
 mod source;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+pub use index::{DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport};
 pub use source::{Heading, SourceDocument, SourceKind};

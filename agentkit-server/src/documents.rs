@@ -73,13 +73,13 @@ pub trait DocumentStore: Send + Sync {
 /// What an upsert did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Upserted {
-    /// Documents stored, unchanged ones included.
+    /// Documents written.
     pub documents: u64,
-    /// Documents that were already there, word for word.
+    /// Documents that were there just so and were left alone.
     pub unchanged: u64,
-    /// Chunks the documents have.
+    /// Chunks of the documents written.
     pub chunks: u64,
-    /// Chunks that had to be embedded.
+    /// Chunks that had to be embedded; the others kept their vectors.
     pub embedded: u64,
     /// The state of the index that holds them; grows with every commit.
     pub generation: u64,

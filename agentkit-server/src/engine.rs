@@ -10,10 +10,9 @@ use agentkit_core::{
 };
 use agentkit_rag::answer::{ExtractiveModel, RagAgent};
 use agentkit_rag::embed::BertEmbedder;
-use agentkit_rag::index::{DocumentSummary, Index, IndexStats, StoredDocument, UpsertReport};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
 use agentkit_rag::sqlite::SqliteMemory;
-use agentkit_rag::{SourceDocument, load};
+use agentkit_rag::{DocumentSummary, Index, IndexStats, SourceDocument, StoredDocument, UpsertReport, load};
 use async_trait::async_trait;
 
 use crate::Services;

@@ -1,8 +1,15 @@
 //! Chunking: cutting a source text into the pieces that are embedded, searched and cited.
 
+mod context;
+mod section;
+mod sizer;
+mod structure;
+
 use agentkit_core::{Locator, Result, Span};
 
 use crate::source::SourceDocument;
+
+pub use structure::StructureChunker;
 
 /// Cuts documents into chunks.
 ///
@@ -28,3 +35,6 @@ pub struct Chunk {
     /// Title and headings above it, as one line: embedded and searched with the chunk, never quoted.
     pub context: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,11 @@ pub(super) async fn run(session: Session, arguments: Arguments) -> Result<()> {
     drop(progress);
     report(&session, &summary, ended.is_ok());
     let closed = target.close().await;
-    ended.and(closed).and(if summary.documents == 0 { Err(nothing(&summary)) } else { Ok(()) })
+    ended.and(closed).and(if summary.documents + summary.unchanged == 0 {
+        Err(nothing(&summary))
+    } else {
+        Ok(())
+    })
 }
 
 fn nothing(summary: &Summary) -> Error {
@@ -89,7 +93,7 @@ fn report(session: &Session, summary: &Summary, complete: bool) {
     let Summary { documents, unchanged, chunks, embedded, skipped } = summary;
     let stopped = if complete { "" } else { "stopped early; what is committed stays: " };
     session.out.line(format_args!(
-        "{stopped}{documents} documents ({unchanged} unchanged), {chunks} chunks ({embedded} embedded), {} files skipped",
+        "{stopped}{documents} documents written, {unchanged} unchanged; {chunks} chunks, {embedded} embedded; {} files skipped",
         skipped.len()
     ));
     session.out.object(&json!({"event": "done", "complete": complete, "summary": summary}));
@@ -225,7 +229,7 @@ impl Ingest<'_> {
         summary.unchanged += upserted.unchanged;
         summary.chunks += upserted.chunks;
         summary.embedded += upserted.embedded;
-        self.advance(upserted.documents);
+        self.advance(upserted.documents + upserted.unchanged);
     }
 
     fn skip(&mut self, summary: &mut Summary, path: PathBuf, error: &Error) {

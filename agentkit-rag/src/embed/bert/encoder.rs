@@ -1,0 +1,208 @@
+//! The forward pass: token ids of several texts in, one vector a text out, on the calling thread.
+//!
+//! The tokens of all texts are packed into one matrix without any padding, so linear layers see one large
+//! product and attention runs per text. No text meets another's values, so a text's vector does not depend on the
+//! batch it is in.
+
+use agentkit_core::{Error, Result};
+
+use super::config::{Activation, Pooling, Settings};
+use super::kernel::{self, Onto, multiply};
+use super::math;
+use super::panels::{Aligned, PANEL, Panels, Rows, RowsMut};
+use super::weights::{Layer, Linear, Norm, Weights};
+
+/// A model ready to run.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    weights: Weights,
+    settings: Settings,
+}
+
+/// Buffers of a forward pass, kept for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    states: Aligned,
+    projections: Aligned,
+    mixed: Aligned,
+    wide: Aligned,
+    attention: Attention,
+}
+
+#[derive(Debug, Default)]
+struct Attention {
+    scores: Aligned,
+    keys: Panels,
+    values: Panels,
+}
+
+impl Encoder {
+    pub(super) fn new(weights: Weights, settings: Settings) -> Self {
+        Self { weights, settings }
+    }
+
+    fn hidden(&self) -> usize {
+        self.settings.architecture.hidden_size
+    }
+
+    /// Computes the vectors of `texts`; `check` is called between the layers and can end the work.
+    pub(super) fn forward(
+        &self,
+        texts: &[&[u32]],
+        scratch: &mut Scratch,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let (hidden, wide) = (self.hidden(), self.settings.architecture.intermediate_size);
+        let tokens = texts.iter().map(|text| text.len()).sum::<usize>();
+        scratch.states.resize(tokens * hidden);
+        scratch.projections.resize(tokens * 3 * hidden);
+        scratch.mixed.resize(tokens * hidden);
+        scratch.wide.resize(tokens * wide);
+        self.look_up(texts, scratch.states.as_mut_slice())?;
+        for layer in &self.weights.layers {
+            check()?;
+            self.layer(layer, texts, scratch)?;
+        }
+        Ok(self.pool(texts, scratch.states.as_slice()))
+    }
+
+    fn look_up(&self, texts: &[&[u32]], states: &mut [f32]) -> Result<()> {
+        let hidden = self.hidden();
+        let mut rows = states.chunks_exact_mut(hidden);
+        for text in texts {
+            let positions = self.weights.positions.chunks_exact(hidden);
+            if text.len() > positions.len() {
+                return Err(Error::internal(format!("a text of {} tokens was not truncated", text.len())));
+            }
+            for ((id, position), state) in text.iter().zip(positions).zip(&mut rows) {
+                let from = *id as usize * hidden;
+                let word =
+                    self.weights.words.get(from..from + hidden).ok_or_else(|| {
+                        Error::internal(format!("token {id} is not in the model's vocabulary"))
+                    })?;
+                for ((state, word), position) in state.iter_mut().zip(word).zip(position) {
+                    *state = word + position;
+                }
+            }
+        }
+        norm(&self.weights.norm, states);
+        Ok(())
+    }
+
+    fn layer(&self, layer: &Layer, texts: &[&[u32]], scratch: &mut Scratch) -> Result<()> {
+        let Scratch { states, projections, mixed, wide, attention } = scratch;
+        let (states, mixed) = (states.as_mut_slice(), mixed.as_mut_slice());
+        let (projections, wide) = (projections.as_mut_slice(), wide.as_mut_slice());
+        linear(&layer.attention_in, states, projections)?;
+        self.attend(texts, projections, mixed, attention)?;
+        add_linear(&layer.attention_out, mixed, states)?;
+        norm(&layer.attention_norm, states);
+        linear(&layer.forward_in, states, wide)?;
+        match self.settings.architecture.hidden_act {
+            Activation::Gelu => kernel::gelu(wide),
+            Activation::GeluNew => kernel::gelu_tanh(wide),
+            Activation::Relu => wide.iter_mut().for_each(|value| *value = value.max(0.0)),
+        }
+        add_linear(&layer.forward_out, wide, states)?;
+        norm(&layer.forward_norm, states);
+        Ok(())
+    }
+
+    fn attend(
+        &self,
+        texts: &[&[u32]],
+        mut projections: &[f32],
+        mut mixed: &mut [f32],
+        attention: &mut Attention,
+    ) -> Result<()> {
+        let hidden = self.hidden();
+        let size = self.settings.architecture.head_size();
+        for text in texts {
+            let (now, later) = projections.split_at(text.len() * 3 * hidden);
+            let (out, out_later) = std::mem::take(&mut mixed).split_at_mut(text.len() * hidden);
+            for from in (0..hidden).step_by(size) {
+                attention.head(text.len(), now, (hidden, from, size), out)?;
+            }
+            (projections, mixed) = (later, out_later);
+        }
+        Ok(())
+    }
+
+    fn pool(&self, texts: &[&[u32]], mut states: &[f32]) -> Vec<Vec<f32>> {
+        let hidden = self.hidden();
+        let mut vectors = Vec::with_capacity(texts.len());
+        for text in texts {
+            let (now, later) = states.split_at(text.len() * hidden);
+            let mut rows = now.chunks_exact(hidden);
+            let mut vector = rows.next().unwrap_or_default().to_vec();
+            if self.settings.pooling == Pooling::Mean {
+                for row in rows {
+                    vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                }
+                #[expect(clippy::cast_precision_loss, reason = "texts are far shorter than 2^24 tokens")]
+                let share = (text.len() as f32).recip();
+                for sum in &mut vector {
+                    *sum *= share;
+                }
+            }
+            if self.settings.normalize {
+                math::normalize(&mut vector);
+            }
+            vectors.push(vector);
+            states = later;
+        }
+        vectors
+    }
+}
+
+impl Attention {
+    /// One head of one text: softmax of queries times keys, times values.
+    fn head(
+        &mut self,
+        tokens: usize,
+        projections: &[f32],
+        (hidden, from, size): (usize, usize, usize),
+        out: &mut [f32],
+    ) -> Result<()> {
+        let part = |number: usize| {
+            let data = projections.get(number * hidden + from..).unwrap_or_default();
+            Rows { data, stride: 3 * hidden }
+        };
+        self.keys.set_columns(part(1), size, tokens)?;
+        self.values.set_rows(part(2), tokens, size)?;
+        let stride = tokens.next_multiple_of(PANEL);
+        self.scores.resize(tokens * stride);
+        let scores = self.scores.as_mut_slice();
+        multiply(part(0), tokens, &self.keys, &mut RowsMut { data: scores, stride }, Onto::Nothing)?;
+        kernel::softmax(scores, stride, tokens);
+        let mut out = RowsMut { data: out.get_mut(from..).unwrap_or_default(), stride: hidden };
+        multiply(Rows { data: scores, stride }, tokens, &self.values, &mut out, Onto::Nothing)
+    }
+}
+
+/// `out = input · weights + bias`.
+fn linear(layer: &Linear, input: &[f32], out: &mut [f32]) -> Result<()> {
+    for row in out.chunks_exact_mut(layer.bias.len()) {
+        row.copy_from_slice(&layer.bias);
+    }
+    product(layer, input, out)
+}
+
+/// `out += input · weights + bias`.
+fn add_linear(layer: &Linear, input: &[f32], out: &mut [f32]) -> Result<()> {
+    for row in out.chunks_exact_mut(layer.bias.len()) {
+        row.iter_mut().zip(&layer.bias).for_each(|(value, bias)| *value += bias);
+    }
+    product(layer, input, out)
+}
+
+fn product(layer: &Linear, input: &[f32], out: &mut [f32]) -> Result<()> {
+    let stride = layer.weights.width();
+    let rows = out.len() / stride.max(1);
+    let input = Rows { data: input, stride: layer.weights.depth() };
+    multiply(input, rows, &layer.weights, &mut RowsMut { data: out, stride }, Onto::Sum)
+}
+
+fn norm(norm: &Norm, rows: &mut [f32]) {
+    kernel::layer_norm(rows, &norm.gain, &norm.bias, norm.epsilon);
+}

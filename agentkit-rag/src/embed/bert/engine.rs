@@ -1,0 +1,171 @@
+//! Who computes when: bounded queues in front of the cores, with concurrent small calls joined into one pass.
+//!
+//! Every call becomes jobs of at most [`BATCH_TOKENS`] tokens. A job waits in a lane; for each job one runner waits
+//! for a permit of the lane, takes as many waiting jobs as fit one pass, and computes them on a blocking
+//! thread. While all permits are taken, jobs gather, so under load passes grow and the weights are read once for
+//! several queries; with no load a query runs at once and alone. Short jobs have a lane of their own: a query never
+//! waits behind an ingest, the operating system shares the cores between the two.
+//!
+//! A pass ends between two layers as soon as nobody waits for any of its jobs.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agentkit_core::{Error, ErrorKind, Result, RunContext};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::encoder::{Encoder, Scratch};
+
+/// Tokens of a pass: enough that reading the weights is hidden behind arithmetic, few enough that the states stay in
+/// the caches and that stopping is prompt.
+pub(super) const BATCH_TOKENS: usize = 512;
+/// Tokens up to which a job counts as a query.
+const SHORT_TOKENS: usize = 128;
+/// Jobs that may wait in a lane; beyond it callers are told to come back.
+const MAX_WAITING: usize = 4096;
+
+/// The token ids of several texts.
+pub(super) type Texts = Vec<Vec<u32>>;
+
+/// A model and the queues in front of it.
+#[derive(Debug)]
+pub(super) struct Engine {
+    encoder: Encoder,
+    short: Lane,
+    bulk: Lane,
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    waiting: Mutex<VecDeque<Job>>,
+    permits: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Job {
+    texts: Texts,
+    ctx: RunContext,
+    reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
+}
+
+impl Job {
+    fn tokens(&self) -> usize {
+        self.texts.iter().map(Vec::len).sum()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.reply.is_closed() || self.ctx.check().is_err()
+    }
+}
+
+impl Engine {
+    /// An engine that uses at most `threads` threads for each of queries and bulk work.
+    pub(super) fn new(encoder: Encoder, threads: usize) -> Self {
+        let lane = || Lane { waiting: Mutex::default(), permits: Arc::new(Semaphore::new(threads.max(1))) };
+        Self { encoder, short: lane(), bulk: lane(), scratch: Mutex::default() }
+    }
+
+    /// Computes the vectors of `texts`, which should have at most [`BATCH_TOKENS`] tokens together.
+    pub(super) async fn run(self: &Arc<Self>, texts: Texts, ctx: &RunContext) -> Result<Vec<Vec<f32>>> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { texts, ctx: ctx.clone(), reply };
+        let short = job.tokens() <= SHORT_TOKENS;
+        self.lane(short).push(job)?;
+        let engine = Arc::clone(self);
+        let permits = Arc::clone(&self.lane(short).permits);
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            if let Ok(permit) = permits.acquire_owned().await {
+                tokio::task::spawn_blocking(move || engine.pass(short, permit));
+            }
+        });
+        ctx.run(async {
+            answer
+                .await
+                .unwrap_or_else(|lost| Err(Error::internal("a forward pass panicked").with_source(lost)))
+        })
+        .await
+    }
+
+    fn lane(&self, short: bool) -> &Lane {
+        if short { &self.short } else { &self.bulk }
+    }
+
+    /// Computes the jobs that wait, as many as fit one pass; there may be none left.
+    fn pass(&self, short: bool, _permit: OwnedSemaphorePermit) {
+        let jobs = self.lane(short).take();
+        if jobs.is_empty() {
+            return;
+        }
+        let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
+        let result = self.compute(&jobs, &mut scratch);
+        lock(&self.scratch).push(scratch);
+        match result {
+            Ok(vectors) => answer(jobs, vectors),
+            Err(error) => refuse(jobs, &error),
+        }
+    }
+
+    fn compute(&self, jobs: &[Job], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>> {
+        let texts: Vec<&[u32]> = jobs.iter().flat_map(|job| &job.texts).map(Vec::as_slice).collect();
+        let check = || {
+            if jobs.iter().all(Job::is_stopped) {
+                return Err(Error::new(ErrorKind::Cancelled, "nobody waits for the embeddings any more"));
+            }
+            Ok(())
+        };
+        self.encoder.forward(&texts, scratch, &check)
+    }
+}
+
+impl Lane {
+    fn push(&self, job: Job) -> Result<()> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= MAX_WAITING {
+            let message = format!("{MAX_WAITING} embedding jobs are waiting already; try again later");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        waiting.push_back(job);
+        Ok(())
+    }
+
+    /// The oldest jobs up to a full pass, without those that have been stopped.
+    fn take(&self) -> Vec<Job> {
+        let mut waiting = lock(&self.waiting);
+        let (mut jobs, mut tokens) = (Vec::new(), 0);
+        while let Some(next) = waiting.front() {
+            if next.is_stopped() {
+                waiting.pop_front();
+                continue;
+            }
+            tokens += next.tokens();
+            if tokens > BATCH_TOKENS && !jobs.is_empty() {
+                break;
+            }
+            jobs.extend(waiting.pop_front());
+        }
+        jobs
+    }
+}
+
+fn answer(jobs: Vec<Job>, vectors: Vec<Vec<f32>>) {
+    let mut vectors = vectors.into_iter();
+    for job in jobs {
+        let own = vectors.by_ref().take(job.texts.len()).collect();
+        // A caller that has gone away needs no answer.
+        let _ = job.reply.send(Ok(own));
+    }
+}
+
+fn refuse(jobs: Vec<Job>, error: &Error) {
+    for job in jobs {
+        let own = job.ctx.check().err().unwrap_or_else(|| Error::new(error.kind(), error.chain()));
+        let _ = job.reply.send(Err(own));
+    }
+}
+
+/// The data is whole between any two statements, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,202 @@
+//! Sentence embeddings by a BERT model from a folder.
+
+mod config;
+mod encoder;
+mod engine;
+mod kernel;
+mod math;
+mod panels;
+mod tokens;
+mod weights;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Result, RunContext};
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use self::config::{Pooling, Settings, missing};
+use self::encoder::Encoder;
+use self::engine::{BATCH_TOKENS, Engine, Texts};
+use self::tokens::Tokens;
+use self::weights::Weights;
+
+const WEIGHTS: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
+/// Weights above this size are not a model for this runtime, which holds them in memory in single precision.
+const MAX_MODEL_BYTES: u64 = 8 << 30;
+
+/// An [`Embedder`] that runs a BERT-family sentence-transformers model on the CPU, in single precision.
+///
+/// Pooling (mean or cls), normalisation, prompts for queries and documents, and the longest text come from the
+/// model's folder and are part of its [identity](EmbedderIdentity). Longer texts are cut. A text's vector does
+/// not depend on the other texts of a call. The work runs on blocking threads, at most one a core, and stops
+/// between two layers.
+///
+/// Cheap to clone; clones share weights and queues.
+///
+/// # Examples
+/// ```no_run
+/// use agentkit_core::{EmbedSide, Embedder, RunContext};
+/// use agentkit_rag::embed::BertEmbedder;
+///
+/// # async fn example() -> agentkit_core::Result<()> {
+/// let embedder = BertEmbedder::load("models/all-MiniLM-L6-v2").await?;
+/// let vectors = embedder.embed(EmbedSide::Query, vec!["a question".into()], &RunContext::new()).await?;
+/// assert_eq!(vectors[0].as_slice().len(), embedder.identity().dimension);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct BertEmbedder {
+    shared: Arc<Shared>,
+    threads: usize,
+}
+
+struct Shared {
+    identity: EmbedderIdentity,
+    settings: Settings,
+    tokens: Tokens,
+    engine: Arc<Engine>,
+}
+
+impl BertEmbedder {
+    /// Loads the model in `folder`: `config.json`, `tokenizer.json`, `model.safetensors`, and if present
+    /// `modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json` and
+    /// `config_sentence_transformers.json`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the loading.
+    ///
+    /// # Errors
+    /// Not found (naming the missing file), corrupt (naming the damaged one), unsupported (an architecture or a
+    /// pooling this embedder would compute wrongly), or unavailable.
+    pub async fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref().to_owned();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = RunContext::new().run_blocking(move |ctx| Shared::load(&folder, threads, ctx)).await?;
+        Ok(Self { shared: Arc::new(shared), threads })
+    }
+}
+
+impl fmt::Debug for BertEmbedder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BertEmbedder").field("identity", &self.shared.identity).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Embedder for BertEmbedder {
+    fn identity(&self) -> &EmbedderIdentity {
+        &self.shared.identity
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.shared.tokens.count(text)
+    }
+
+    async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = Arc::clone(&self.shared);
+        let batches = ctx.run_blocking(move |ctx| shared.batches(side, &texts, ctx)).await?;
+        let passes = batches.into_iter().map(|batch| self.shared.engine.run(batch, ctx));
+        // Two jobs a thread, so that no thread waits for the next to be handed in.
+        let vectors: Vec<Vec<Vec<f32>>> =
+            stream::iter(passes).buffered(2 * self.threads).try_collect().await?;
+        vectors.into_iter().flatten().map(embedding).collect()
+    }
+}
+
+impl Shared {
+    fn load(folder: &Path, threads: usize, ctx: &RunContext) -> Result<Self> {
+        if !folder.is_dir() {
+            return Err(Error::not_found(format!("model folder {} does not exist", folder.display())));
+        }
+        let settings = Settings::read(folder)?;
+        let (path, vocabulary) = read(folder, TOKENIZER)?;
+        let tokens = Tokens::new(&path, &vocabulary, settings.max_tokens)?;
+        if tokens.vocabulary() > settings.architecture.vocab_size {
+            let message = format!("{} has more tokens than the model of config.json", path.display());
+            return Err(Error::corrupt(message));
+        }
+        ctx.check()?;
+        let (path, bytes) = read(folder, WEIGHTS)?;
+        let revision = revision(&settings, &[&vocabulary, &bytes])?;
+        ctx.check()?;
+        let weights = Weights::new(&path, &bytes, &settings.architecture)?;
+        let identity = identity(folder, &settings, revision);
+        let engine = Arc::new(Engine::new(Encoder::new(weights, settings.clone()), threads));
+        Ok(Self { identity, settings, tokens, engine })
+    }
+
+    /// Tokenises `texts` and cuts the list where a pass is full; the order stays.
+    fn batches(&self, side: EmbedSide, texts: &[String], ctx: &RunContext) -> Result<Vec<Texts>> {
+        let prompt = self.settings.prompt(side);
+        let mut batches: Vec<Texts> = Vec::new();
+        let mut room = 0;
+        for text in texts {
+            ctx.check()?;
+            let ids = self.tokens.encode(prompt, text, ctx)?;
+            match batches.last_mut() {
+                Some(batch) if ids.len() <= room => {
+                    room -= ids.len();
+                    batch.push(ids);
+                }
+                _ => {
+                    room = BATCH_TOKENS.saturating_sub(ids.len());
+                    batches.push(vec![ids]);
+                }
+            }
+        }
+        Ok(batches)
+    }
+}
+
+fn embedding(vector: Vec<f32>) -> Result<Embedding> {
+    Embedding::new(vector).map_err(|error| Error::internal("the model computed no vector").with_source(error))
+}
+
+fn identity(folder: &Path, settings: &Settings, revision: String) -> EmbedderIdentity {
+    let last = || folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = crate::models::recorded_name(folder).or_else(last).unwrap_or_else(|| "bert".into());
+    let mut identity = EmbedderIdentity::new(name, settings.architecture.hidden_size, settings.max_tokens);
+    identity.pooling = match settings.pooling {
+        Pooling::Mean => "mean".into(),
+        Pooling::Cls => "cls".into(),
+    };
+    identity.normalized = settings.normalize;
+    identity.revision = revision;
+    identity
+}
+
+/// A hash of everything that decides what vector a text gets. The settings are hashed as understood, not as
+/// written, so that files which differ in irrelevant keys give the same revision.
+fn revision(settings: &Settings, files: &[&[u8]]) -> Result<String> {
+    let settings = serde_json::to_vec(settings)
+        .map_err(|error| Error::internal("hash the settings of a model").with_source(error))?;
+    let mut hasher = blake3::Hasher::new();
+    for part in std::iter::once(settings.as_slice()).chain(files.iter().copied()) {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn read(folder: &Path, name: &str) -> Result<(PathBuf, Vec<u8>)> {
+    let path = folder.join(name);
+    let failed = |error| Error::io(format!("read {}", path.display()), error);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing(folder, name)),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if found.len() > MAX_MODEL_BYTES => {
+            return Err(Error::corrupt(format!("{} is too large for a model", path.display())));
+        }
+        Ok(_) => {}
+    }
+    let bytes = fs::read(&path).map_err(failed)?;
+    Ok((path, bytes))
+}

@@ -1,0 +1,132 @@
+//! Text to token ids, in time and memory bounded by what is needed of a long text.
+
+use std::path::Path;
+
+use agentkit_core::{Error, ErrorKind, Result, RunContext};
+use tokenizers::Tokenizer;
+
+/// Text is tokenised in pieces of about this size, cut before white space, where the BERT family's
+/// pre-tokenizers split anyhow; a piece of a text costs some sixteen times its size in memory.
+const PIECE_BYTES: usize = 8 << 10;
+/// A run without any white space is cut here at the latest.
+const LONGEST_PIECE_BYTES: usize = 64 << 10;
+
+/// A tokenizer with the special tokens it puts around a text.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    tokenizer: Tokenizer,
+    head: Vec<u32>,
+    tail: Vec<u32>,
+    longest: usize,
+}
+
+impl Tokens {
+    /// Reads a `tokenizer.json`; its own truncation and padding are overridden.
+    pub(super) fn new(file: &Path, bytes: &[u8], max_tokens: usize) -> Result<Self> {
+        let corrupt =
+            |error| Error::corrupt(format!("{} is not a tokenizer", file.display())).with_source(error);
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(corrupt)?;
+        tokenizer.with_truncation(None).map_err(corrupt)?;
+        tokenizer.with_padding(None);
+        let bare = tokenizer.encode_fast("a", false).map_err(corrupt)?.get_ids().to_vec();
+        let dressed = tokenizer.encode_fast("a", true).map_err(corrupt)?.get_ids().to_vec();
+        let at = dressed.windows(bare.len().max(1)).position(|window| window == bare).ok_or_else(|| {
+            let message = format!("{} wraps texts in an unknown way", file.display());
+            Error::new(ErrorKind::Unsupported, message)
+        })?;
+        let (head, rest) = dressed.split_at(at);
+        let (_, tail) = rest.split_at(bare.len());
+        if head.len() + tail.len() >= max_tokens {
+            return Err(Error::corrupt(format!("{} leaves no room for text", file.display())));
+        }
+        Ok(Self { head: head.to_vec(), tail: tail.to_vec(), tokenizer, longest: max_tokens })
+    }
+
+    /// The largest id a text can have, for a check against the model's vocabulary.
+    pub(super) fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// Ids of `prompt` and `text` with special tokens, cut to the longest the model takes.
+    pub(super) fn encode(&self, prompt: &str, text: &str, ctx: &RunContext) -> Result<Vec<u32>> {
+        let room = self.longest - self.head.len() - self.tail.len();
+        let mut ids = self.head.clone();
+        let joined;
+        let text = if prompt.is_empty() {
+            text
+        } else {
+            joined = format!("{prompt}{text}");
+            &joined
+        };
+        for piece in Pieces(text) {
+            ctx.check()?;
+            ids.extend_from_slice(self.ids(piece)?.get_ids());
+            if ids.len() >= self.head.len() + room {
+                break;
+            }
+        }
+        ids.truncate(self.head.len() + room);
+        ids.extend_from_slice(&self.tail);
+        Ok(ids)
+    }
+
+    /// Tokens of all of `text`, without special tokens.
+    pub(super) fn count(&self, text: &str) -> usize {
+        // Any text can be tokenised; should a model's tokenizer fail, one token for four bytes is the usual ratio.
+        Pieces(text).map(|piece| self.ids(piece).map_or(piece.len() / 4, |encoding| encoding.len())).sum()
+    }
+
+    fn ids(&self, piece: &str) -> Result<tokenizers::Encoding> {
+        let failed = |error| Error::internal("tokenise a text").with_source(error);
+        self.tokenizer.encode_fast(piece, false).map_err(failed)
+    }
+}
+
+/// Cuts a text into pieces that tokenise as the whole does.
+struct Pieces<'a>(&'a str);
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (piece, rest) = self.0.split_at(cut(self.0));
+        self.0 = rest;
+        Some(piece)
+    }
+}
+
+fn cut(text: &str) -> usize {
+    if text.len() <= PIECE_BYTES {
+        return text.len();
+    }
+    let start = boundary(text, PIECE_BYTES);
+    let limit = boundary(text, LONGEST_PIECE_BYTES);
+    let space = |range: &str| range.find(char::is_whitespace);
+    let later = text.get(start..limit).and_then(space);
+    later.map_or(limit, |at| start + at)
+}
+
+/// The last character boundary up to `at`.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_make_up_the_text_and_are_bounded() {
+        let words = "word ".repeat(10_000);
+        let run = "é".repeat(200_000);
+        for text in ["", "short", &words, &run, &format!("{words}{run}{words}")] {
+            let pieces: Vec<_> = Pieces(text).collect();
+            assert_eq!(pieces.concat(), text);
+            assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= LONGEST_PIECE_BYTES));
+        }
+        assert!(Pieces(&words).skip(1).all(|piece| piece.starts_with(' ')));
+    }
+}

@@ -1,0 +1,157 @@
+//! The weights of a BERT model, read with Candle and laid out for the kernel.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use agentkit_core::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+
+use super::config::Architecture;
+use super::panels::Panels;
+
+/// All weights a forward pass needs.
+#[derive(Debug)]
+pub(super) struct Weights {
+    /// A row a token.
+    pub(super) words: Vec<f32>,
+    /// A row a position; the embedding of the only token type is added in.
+    pub(super) positions: Vec<f32>,
+    pub(super) norm: Norm,
+    pub(super) layers: Vec<Layer>,
+}
+
+/// One transformer layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    /// Query, key and value side by side; the query is scaled by `1 / sqrt(head size)`.
+    pub(super) attention_in: Linear,
+    pub(super) attention_out: Linear,
+    pub(super) attention_norm: Norm,
+    pub(super) forward_in: Linear,
+    pub(super) forward_out: Linear,
+    pub(super) forward_norm: Norm,
+}
+
+/// A product and an addition.
+#[derive(Debug)]
+pub(super) struct Linear {
+    pub(super) weights: Panels,
+    pub(super) bias: Vec<f32>,
+}
+
+/// Layer normalisation.
+#[derive(Debug)]
+pub(super) struct Norm {
+    pub(super) gain: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+    pub(super) epsilon: f32,
+}
+
+impl Weights {
+    /// Reads the content of a safetensors `file`.
+    pub(super) fn new(file: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Self> {
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
+            Error::corrupt(format!("{} is damaged; fetch the model again", file.display())).with_source(error)
+        })?;
+        Reader { file, tensors, architecture }.weights()
+    }
+}
+
+struct Reader<'a> {
+    file: &'a Path,
+    tensors: HashMap<String, Tensor>,
+    architecture: &'a Architecture,
+}
+
+impl Reader<'_> {
+    fn weights(mut self) -> Result<Weights> {
+        let &Architecture { hidden_size: hidden, vocab_size, max_position_embeddings, .. } =
+            self.architecture;
+        let words = self.take("embeddings.word_embeddings.weight", vocab_size * hidden)?;
+        let mut positions =
+            self.take("embeddings.position_embeddings.weight", max_position_embeddings * hidden)?;
+        let types = self.any("embeddings.token_type_embeddings.weight")?;
+        for row in positions.chunks_exact_mut(hidden) {
+            row.iter_mut().zip(&types).for_each(|(position, kind)| *position += kind);
+        }
+        let norm = self.norm("embeddings.LayerNorm")?;
+        let layers = (0..self.architecture.num_hidden_layers)
+            .map(|number| self.layer(number))
+            .collect::<Result<_>>()?;
+        Ok(Weights { words, positions, norm, layers })
+    }
+
+    fn layer(&mut self, number: usize) -> Result<Layer> {
+        let &Architecture { hidden_size: hidden, intermediate_size: wide, .. } = self.architecture;
+        let name = |part: &str| format!("encoder.layer.{number}.{part}");
+        Ok(Layer {
+            attention_in: self.attention_in(&name("attention.self"))?,
+            attention_out: self.linear(&name("attention.output.dense"), hidden, hidden)?,
+            attention_norm: self.norm(&name("attention.output.LayerNorm"))?,
+            forward_in: self.linear(&name("intermediate.dense"), hidden, wide)?,
+            forward_out: self.linear(&name("output.dense"), wide, hidden)?,
+            forward_norm: self.norm(&name("output.LayerNorm"))?,
+        })
+    }
+
+    fn attention_in(&mut self, name: &str) -> Result<Linear> {
+        let hidden = self.architecture.hidden_size;
+        #[expect(clippy::cast_precision_loss, reason = "head sizes are far smaller than 2^24")]
+        let scale = (self.architecture.head_size() as f32).sqrt().recip();
+        let (mut columns, mut bias) = (Vec::new(), Vec::new());
+        for part in ["query", "key", "value"] {
+            columns.extend(self.take(&format!("{name}.{part}.weight"), hidden * hidden)?);
+            bias.extend(self.take(&format!("{name}.{part}.bias"), hidden)?);
+            if part == "query" {
+                columns.iter_mut().chain(&mut bias).for_each(|value| *value *= scale);
+            }
+        }
+        Ok(Linear { weights: Panels::from_columns(&columns, hidden, 3 * hidden)?, bias })
+    }
+
+    fn linear(&mut self, name: &str, depth: usize, width: usize) -> Result<Linear> {
+        let columns = self.take(&format!("{name}.weight"), depth * width)?;
+        let bias = self.take(&format!("{name}.bias"), width)?;
+        Ok(Linear { weights: Panels::from_columns(&columns, depth, width)?, bias })
+    }
+
+    /// Old models call gain and bias gamma and beta.
+    fn norm(&mut self, name: &str) -> Result<Norm> {
+        let hidden = self.architecture.hidden_size;
+        let old = self.find(&format!("{name}.gamma")).is_some();
+        let (gain, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        #[expect(clippy::cast_possible_truncation, reason = "the model computes in single precision")]
+        let epsilon = self.architecture.layer_norm_eps as f32;
+        let (gain, bias) = (format!("{name}.{gain}"), format!("{name}.{bias}"));
+        Ok(Norm { gain: self.take(&gain, hidden)?, bias: self.take(&bias, hidden)?, epsilon })
+    }
+
+    fn take(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
+        let values = self.any(name)?;
+        if values.len() == length {
+            return Ok(values);
+        }
+        let message = format!(
+            "{}: tensor {name} has {} values where config.json asks for {length}",
+            self.file.display(),
+            values.len()
+        );
+        Err(Error::corrupt(message))
+    }
+
+    fn any(&mut self, name: &str) -> Result<Vec<f32>> {
+        let file = self.file.display();
+        let found = self.find(name).and_then(|name| self.tensors.remove(&name));
+        let tensor = found
+            .ok_or_else(|| Error::corrupt(format!("{file} has no tensor {name}; it is not a BERT model")))?;
+        tensor.to_dtype(DType::F32).and_then(|tensor| tensor.flatten_all()?.to_vec1()).map_err(|error| {
+            Error::corrupt(format!("{file}: tensor {name} cannot be read")).with_source(error)
+        })
+    }
+
+    /// Models with a head keep their tensors under `bert.`.
+    fn find(&self, name: &str) -> Option<String> {
+        let prefixed = format!("bert.{name}");
+        [name.to_owned(), prefixed].into_iter().find(|name| self.tensors.contains_key(name))
+    }
+}

@@ -1,0 +1,456 @@
+//! The embedded hybrid index: vectors and BM25 behind one commit point.
+//!
+//! Why: two stores that are written one after the other drift apart with the first crash. Here a chunk's text,
+//! metadata and vector become visible together and durable together.
+//!
+//! How: vectors go to an append-only log and are synced; then a Tantivy commit, whose payload says how much of the
+//! log counts, is the atomic commit of both ([`store`]). One writer thread a partition commits in groups and
+//! publishes immutable snapshots ([`writer`]); a search takes one snapshot and sees one state of both legs
+//! ([`snapshot`], [`plan`]). Graphs are derived and may be missing at any time ([`graph`]).
+//!
+//! Always true: a live chunk record names a slot the commit holds; a slot's vector never changes; a partition is
+//! one tenant's collection in a folder of its own, so statistics and vocabulary never mix.
+
+mod dense;
+mod directory;
+mod filter;
+mod graph;
+mod layout;
+mod lexical;
+mod mapped;
+mod partition;
+mod plan;
+mod ranking;
+mod schema;
+mod sealed;
+mod snapshot;
+mod store;
+mod upsert;
+mod vectors;
+mod writer;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use agentkit_core::{
+    DocumentId, EmbedSide, Embedder, Error, Metadata, Result, Retriever, RunContext, SearchRequest, SearchResponse,
+    TenantScope,
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tantivy::tokenizer::TextAnalyzer;
+use tokio::sync::Mutex;
+
+use self::partition::Partition;
+use self::plan::Search;
+use self::snapshot::Snapshot;
+pub use self::upsert::MAX_DOCUMENT_BYTES;
+use self::writer::Change;
+use crate::chunk::{Chunker, StructureChunker};
+use crate::source::{SourceDocument, SourceKind};
+
+/// Most documents a listing gives at once.
+const MAX_LISTED: usize = 1000;
+
+/// A hybrid index in a folder; cheap to clone, and closed when the last clone is dropped.
+///
+/// One process writes, held by a lock that names it; any number of others may read.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use std::sync::Arc;
+/// use agentkit_core::testing::HashingEmbedder;
+/// use agentkit_core::{Retriever, RunContext, SearchRequest, TenantScope};
+/// use agentkit_rag::{Index, SourceDocument};
+///
+/// let folder = tempfile::tempdir()?;
+/// let (scope, ctx) = (TenantScope::local(), RunContext::new());
+/// let index = Index::open(folder.path(), Arc::new(HashingEmbedder::default())).await?;
+/// index.upsert(&scope, vec![SourceDocument::text("tea", "Green tea is best at 80 degrees.")?], &ctx).await?;
+/// let found = index.search(&SearchRequest::new(scope, "how hot is green tea?"), &ctx).await?;
+/// assert_eq!(found.hits[0].passage.text, "Green tea is best at 80 degrees.");
+/// # Ok(()) })
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Index {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    root: PathBuf,
+    embedder: Arc<dyn Embedder>,
+    chunker: Arc<dyn Chunker>,
+    analyzer: TextAnalyzer,
+    partitions: Mutex<HashMap<TenantScope, Arc<Partition>>>,
+    /// `None` if the index was opened read-only. Declared last, so that it is released last.
+    lock: Option<layout::WriterLock>,
+}
+
+/// What an upsert did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UpsertReport {
+    /// Documents written.
+    pub documents: u64,
+    /// Documents that were stored just so and were left alone.
+    pub unchanged: u64,
+    /// Chunks of the documents written.
+    pub chunks: u64,
+    /// Chunks that had to be embedded; the others kept their vectors.
+    pub embedded: u64,
+    /// The index's generation that holds them.
+    pub generation: u64,
+}
+
+/// A document as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StoredDocument {
+    /// Its id.
+    pub id: DocumentId,
+    /// Its title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// What kind of text it is.
+    pub kind: SourceKind,
+    /// The text that all spans refer to.
+    pub source_text: String,
+    /// BLAKE3 hash of the source text, hexadecimal.
+    pub source_hash: String,
+    /// Fields to filter by.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Number of its chunks.
+    pub chunks: u64,
+}
+
+/// A listed document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DocumentSummary {
+    /// Its id.
+    pub id: DocumentId,
+    /// Its title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// Bytes of its source text.
+    pub bytes: u64,
+    /// Number of its chunks.
+    pub chunks: u64,
+}
+
+/// The size of a collection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct IndexStats {
+    /// Documents.
+    pub documents: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Grows with every commit.
+    pub generation: u64,
+}
+
+impl Index {
+    /// Opens the index in `folder` for reading and writing, creating it if there is none.
+    ///
+    /// # Cancel safety
+    /// If dropped, an empty index may have been created.
+    ///
+    /// # Errors
+    /// Conflict if another process or handle writes to it, mismatch if it was made with another model or format,
+    /// corrupt, resource exhausted, or unavailable.
+    pub async fn open(folder: impl AsRef<Path>, embedder: Arc<dyn Embedder>) -> Result<Self> {
+        let (root, identity) = (folder.as_ref().to_owned(), embedder.identity().clone());
+        let lock = RunContext::new()
+            .run_blocking(move |_| layout::open_for_writing(&root, &identity))
+            .await?;
+        Ok(Self::new(folder.as_ref(), embedder, Some(lock)))
+    }
+
+    /// Opens the last commit of the index in `folder`, also while another process writes to it.
+    ///
+    /// Each collection is read as it is when it is first used.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Not found if there is no index, mismatch, corrupt, or unavailable.
+    pub async fn open_read_only(folder: impl AsRef<Path>, embedder: Arc<dyn Embedder>) -> Result<Self> {
+        let (root, identity) = (folder.as_ref().to_owned(), embedder.identity().clone());
+        RunContext::new().run_blocking(move |_| layout::check_manifest(&root, &identity)).await.map_err(|error| {
+            if !error.is_not_found() {
+                return error;
+            }
+            Error::not_found(format!("there is no index in {}; ingest documents first", folder.as_ref().display()))
+        })?;
+        Ok(Self::new(folder.as_ref(), embedder, None))
+    }
+
+    fn new(root: &Path, embedder: Arc<dyn Embedder>, lock: Option<layout::WriterLock>) -> Self {
+        let shared = Shared {
+            root: root.to_owned(),
+            embedder,
+            chunker: Arc::new(StructureChunker::default()),
+            analyzer: schema::analyzer().1,
+            partitions: Mutex::default(),
+            lock,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Cuts documents with `chunker` from now on. Call it before the index is cloned.
+    #[must_use]
+    pub fn with_chunker(mut self, chunker: Arc<dyn Chunker>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.chunker = chunker;
+        }
+        self
+    }
+
+    /// Writes documents in one commit; each replaces the document of the same id, of several with the same id the
+    /// last counts. When it returns, they are durable and found.
+    ///
+    /// Chunks whose text and context have not changed keep their vectors and are not embedded again.
+    ///
+    /// # Cancel safety
+    /// If dropped, either all or none of the documents are written.
+    ///
+    /// # Errors
+    /// Invalid input naming the document, what the embedder returns, stopped, resource exhausted, corrupt,
+    /// unavailable, or unsupported if the index is read-only.
+    pub async fn upsert(
+        &self,
+        scope: &TenantScope,
+        documents: Vec<SourceDocument>,
+        ctx: &RunContext,
+    ) -> Result<UpsertReport> {
+        let count = documents.len() as u64;
+        let partition = self.writable(scope).await?;
+        let snapshot = partition.snapshot();
+        let (shared, seen) = (self.shared.clone(), snapshot.clone());
+        let prepared = ctx
+            .run_blocking(move |ctx| {
+                upsert::prepare(documents, &seen, &*shared.chunker, &*shared.embedder, ctx)
+            })
+            .await?;
+        let written = prepared.len() as u64;
+        let (chunks, embedded) = upsert::counts(&prepared);
+        let mut generation = snapshot.generation;
+        if written > 0 {
+            let changes = upsert::embed(prepared, &*self.shared.embedder, &snapshot.vectors, ctx).await?;
+            generation = partition.write(changes).await?.generation;
+        }
+        Ok(UpsertReport { documents: written, unchanged: count - written, chunks, embedded, generation })
+    }
+
+    /// Deletes documents in one commit and says how many existed.
+    ///
+    /// # Cancel safety
+    /// If dropped, either all or none of the documents are deleted.
+    ///
+    /// # Errors
+    /// Stopped, resource exhausted, corrupt, unavailable, or unsupported if the index is read-only.
+    pub async fn delete(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
+        ctx.check()?;
+        let partition = self.writable(scope).await?;
+        let changes = ids.iter().cloned().map(Change::Delete).collect();
+        Ok(partition.write(changes).await?.existed)
+    }
+
+    /// Reads a document with its whole source text.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Stopped, corrupt, or unavailable.
+    pub async fn get(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<Option<StoredDocument>> {
+        let id = id.clone();
+        self.read(scope, ctx, move |snapshot| {
+            let Some(record) = snapshot.document(&id)? else { return Ok(None) };
+            let source_text = upsert::source_text(&record, &snapshot.chunks_of(&id)?)?;
+            Ok(Some(StoredDocument {
+                id: record.id,
+                title: record.title,
+                uri: record.uri,
+                kind: record.kind,
+                source_text,
+                source_hash: record.source_hash,
+                metadata: record.metadata,
+                chunks: record.chunks,
+            }))
+        })
+        .await
+        .map(Option::flatten)
+    }
+
+    /// Lists documents in the order of their ids: at most `limit` (at most 1000) after `after`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Stopped, corrupt, or unavailable.
+    pub async fn list(
+        &self,
+        scope: &TenantScope,
+        after: Option<&DocumentId>,
+        limit: usize,
+        ctx: &RunContext,
+    ) -> Result<Vec<DocumentSummary>> {
+        let after = after.cloned();
+        self.read(scope, ctx, move |snapshot| {
+            let ids = snapshot.document_ids(after.as_ref(), limit.min(MAX_LISTED))?;
+            let records = ids.into_iter().map(|id| snapshot.document(&DocumentId::new(id)?));
+            records.filter_map(Result::transpose).map(|record| record.map(summary)).collect()
+        })
+        .await
+        .map(Option::unwrap_or_default)
+    }
+
+    /// The size of a collection.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Corrupt, or unavailable.
+    pub async fn stats(&self, scope: &TenantScope) -> Result<IndexStats> {
+        let partition = self.partition(scope).await?;
+        Ok(partition.map_or_else(IndexStats::default, |partition| {
+            let snapshot = partition.snapshot();
+            IndexStats {
+                documents: snapshot.documents(),
+                chunks: snapshot.chunks(),
+                generation: snapshot.generation,
+            }
+        }))
+    }
+
+    /// Finishes the commits under way and gives the writer's lock back, if this is the last clone.
+    ///
+    /// # Cancel safety
+    /// If dropped, closing goes on in the background.
+    ///
+    /// # Errors
+    /// Internal, if the closing thread panicked.
+    pub async fn close(self) -> Result<()> {
+        RunContext::new()
+            .run_blocking(move |_| {
+                drop(self);
+                Ok(())
+            })
+            .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        scope: &TenantScope,
+        ctx: &RunContext,
+        read: impl FnOnce(&Snapshot) -> Result<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        let Some(partition) = self.partition(scope).await? else { return Ok(None) };
+        let snapshot = partition.snapshot();
+        ctx.run_blocking(move |_| read(&snapshot).map(Some)).await
+    }
+
+    /// The scope's partition, created if needed.
+    async fn writable(&self, scope: &TenantScope) -> Result<Arc<Partition>> {
+        if self.shared.lock.is_none() {
+            return Err(partition::read_only());
+        }
+        self.opened(scope).await
+    }
+
+    /// The scope's partition, or `None` if nothing was ever written to it.
+    async fn partition(&self, scope: &TenantScope) -> Result<Option<Arc<Partition>>> {
+        if let Some(open) = self.shared.partitions.lock().await.get(scope) {
+            return Ok(Some(open.clone()));
+        }
+        if !layout::partition(&self.shared.root, scope).join("text").join("meta.json").is_file() {
+            return Ok(None);
+        }
+        self.opened(scope).await.map(Some)
+    }
+
+    async fn opened(&self, scope: &TenantScope) -> Result<Arc<Partition>> {
+        let mut partitions = self.shared.partitions.lock().await;
+        if let Some(open) = partitions.get(scope) {
+            return Ok(open.clone());
+        }
+        let folder = layout::partition(&self.shared.root, scope);
+        let dimension = self.shared.embedder.identity().dimension;
+        let writes = self.shared.lock.is_some();
+        let open = move |_: &RunContext| {
+            if writes { Partition::open(&folder, dimension) } else { Partition::open_read_only(&folder, dimension) }
+        };
+        let partition = Arc::new(RunContext::new().run_blocking(open).await?);
+        partitions.insert(scope.clone(), partition.clone());
+        Ok(partition)
+    }
+
+    async fn query_vector(&self, request: &SearchRequest, ctx: &RunContext) -> Result<Option<Vec<f32>>> {
+        if !request.plan.needs_embedding() {
+            return Ok(None);
+        }
+        let texts = vec![request.text.clone()];
+        let embedded = ctx.run(self.shared.embedder.embed(EmbedSide::Query, texts, ctx)).await?;
+        let vector = embedded.into_iter().next().ok_or_else(|| Error::internal("the embedder gave no vector"))?;
+        Ok(Some(vector.into_vec()))
+    }
+}
+
+#[async_trait]
+impl Retriever for Index {
+    async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
+        request.validate()?;
+        ctx.check()?;
+        let Some(partition) = self.partition(&request.scope).await? else { return Ok(SearchResponse::default()) };
+        let vector = self.query_vector(request, ctx).await?;
+        let (shared, request, snapshot) = (self.shared.clone(), request.clone(), partition.snapshot());
+        ctx.run_blocking(move |ctx| {
+            let vector = vector.map(|vector| dense::unit(vector, &snapshot.vectors)).transpose();
+            let vector = vector.map_err(|problem| {
+                Error::invalid_input(format!("the query cannot be embedded: the vector is unusable, {problem}"))
+            })?;
+            Search {
+                snapshot: &snapshot,
+                analyzer: &shared.analyzer,
+                vector: vector.as_deref(),
+                request: &request,
+                ctx,
+            }
+            .run()
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").field("root", &self.shared.root).finish_non_exhaustive()
+    }
+}
+
+fn summary(record: schema::DocumentRecord) -> DocumentSummary {
+    DocumentSummary {
+        id: record.id,
+        title: record.title,
+        uri: record.uri,
+        bytes: record.bytes,
+        chunks: record.chunks,
+    }
+}

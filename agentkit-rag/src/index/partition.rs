@@ -1,0 +1,48 @@
+//! One tenant's collection: its current snapshot and, if this process writes, its writer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use agentkit_core::{Error, ErrorKind, Result};
+
+use super::snapshot::Snapshot;
+use super::store;
+use super::writer::{Change, Published, Writer, Written, load_graph};
+
+/// An open partition.
+#[derive(Debug)]
+pub(super) struct Partition {
+    published: Arc<Published>,
+    writer: Option<Writer>,
+}
+
+impl Partition {
+    /// Opens the partition with its writer, creating it if needed. Blocks.
+    pub(super) fn open(folder: &Path, dimension: usize) -> Result<Self> {
+        let (writer, published) = Writer::start(folder, dimension)?;
+        Ok(Self { published, writer: Some(writer) })
+    }
+
+    /// Opens the last commit of a partition for reading. Blocks.
+    pub(super) fn open_read_only(folder: &Path, dimension: usize) -> Result<Self> {
+        let snapshot = store::read(folder, dimension)?;
+        let snapshot = match load_graph(&folder.join("graph"), &snapshot) {
+            Ok(graph) => snapshot.with_graph(Arc::new(graph)),
+            Err(_) => snapshot,
+        };
+        Ok(Self { published: Arc::new(Published::new(snapshot)), writer: None })
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.current()
+    }
+
+    pub(super) async fn write(&self, changes: Vec<Change>) -> Result<Written> {
+        let writer = self.writer.as_ref().ok_or_else(read_only)?;
+        writer.write(changes).await
+    }
+}
+
+pub(super) fn read_only() -> Error {
+    Error::new(ErrorKind::Unsupported, "the index was opened read-only; open it for writing to change it")
+}

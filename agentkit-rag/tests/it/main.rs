@@ -1,0 +1,4 @@
+//! The integration tests of agentkit-rag, one binary.
+
+mod embed;
+mod load;
