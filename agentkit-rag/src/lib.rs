@@ -6,6 +6,8 @@ mod index;
 pub mod load;
 pub mod models;
 mod source;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use index::{DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport};
 pub use source::{Heading, SourceDocument, SourceKind};

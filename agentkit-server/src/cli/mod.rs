@@ -1,0 +1,191 @@
+//! The command line: what each command does, with its flags, and how a failure is told.
+
+mod ask;
+mod configuration;
+mod demo;
+mod eval;
+mod ingest;
+mod models;
+mod output;
+mod remote;
+mod serve;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agentkit_core::{CollectionName, Error, Result, RunContext, TenantScope};
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use self::output::Output;
+use crate::config::{Config, EmbedderChoice, Flags};
+
+/// How long work off the async threads may take to notice that the command is over.
+const LAST_WORK: Duration = Duration::from_secs(2);
+
+/// Ask your own documents and get cited answers.
+#[derive(Debug, Parser)]
+#[command(name = "agentkit-server", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  agentkit-server demo                          try it with agentkit's own documentation
+  agentkit-server ingest ~/notes                index a folder
+  agentkit-server ask \"how do I reset it?\"      answer on the terminal
+  agentkit-server serve                         answer over HTTP, with a page at /
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// Address to serve on [default: 127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "ADDR", help_heading = "Common options")]
+    listen: Option<String>,
+    /// Folder of the index and the conversations [default: ./agentkit-data]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Common options")]
+    data_dir: Option<PathBuf>,
+    /// Configuration file (TOML); see `config show` for its keys
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "AGENTKIT_CONFIG",
+        help_heading = "Common options"
+    )]
+    config: Option<PathBuf>,
+    /// Folder of an embedding model of the BERT family, instead of all-MiniLM-L6-v2
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Common options")]
+    model: Option<PathBuf>,
+    /// Embedding model; `hashing` needs no files and has no sense of meaning, for tests
+    #[arg(long, global = true, value_enum, help_heading = "Common options")]
+    embedder: Option<EmbedderChoice>,
+    /// Print JSON on standard output, one object a line
+    #[arg(long, global = true, help_heading = "Common options")]
+    json: bool,
+    /// What to log on standard error, for example `debug` or `agentkit_server=trace`
+    #[arg(long, global = true, value_name = "FILTER", env = "AGENTKIT_LOG", help_heading = "Common options")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve agentkit's own documentation from a temporary index
+    Demo,
+    /// Serve the data directory over HTTP, with a page at /
+    Serve,
+    /// Add files and folders to the index, or update what has changed
+    Ingest(ingest::Arguments),
+    /// Find passages
+    Search(ask::SearchArguments),
+    /// Answer a question with citations
+    Ask(ask::AskArguments),
+    /// Measure retrieval on a data set in BEIR form
+    Eval(eval::Arguments),
+    /// Fetch and list local models
+    #[command(subcommand)]
+    Models(models::Action),
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(configuration::Action),
+}
+
+/// Which collection a command works on.
+#[derive(Debug, Args)]
+struct Collection {
+    /// Collection of documents [default: default]
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
+}
+
+impl Collection {
+    /// The scope of the machine's own user in this collection.
+    fn scope(&self) -> Result<TenantScope> {
+        let local = TenantScope::local();
+        let Some(name) = &self.collection else { return Ok(local) };
+        Ok(local.in_collection(CollectionName::new(name.as_str())?))
+    }
+}
+
+/// What every command is given.
+struct Session {
+    config: Config,
+    out: Output,
+    ctx: RunContext,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Output::new(cli.common.json);
+    match start(cli, out) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli, out: Output) -> Result<()> {
+    log_to_stderr(&cli)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("start the async runtime", error))?;
+    let done = runtime.block_on(Box::pin(run(cli, out)));
+    runtime.shutdown_timeout(LAST_WORK);
+    done
+}
+
+fn log_to_stderr(cli: &Cli) -> Result<()> {
+    let usual =
+        if matches!(cli.command, Command::Serve | Command::Demo) { "info,tantivy=warn" } else { "warn" };
+    let filter = EnvFilter::try_new(cli.common.log.as_deref().unwrap_or(usual))
+        .map_err(|error| Error::invalid_input("read the log filter").with_source(error))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.try_init().map_err(|error| Error::internal(format!("start the log: {error}")))
+}
+
+async fn run(cli: Cli, out: Output) -> Result<()> {
+    let Common { listen, data_dir, config: file, model, embedder, .. } = cli.common;
+    let flags = Flags { listen, data_dir, embedder, model };
+    let config = Config::load(file.as_deref(), &flags)?;
+    let session = Session { config, out, ctx: RunContext::new() };
+    match cli.command {
+        Command::Demo => demo::run(session).await,
+        Command::Serve => serve::run(session).await,
+        Command::Ingest(arguments) => ingest::run(session, arguments).await,
+        Command::Search(arguments) => ask::search(session, arguments).await,
+        Command::Ask(arguments) => ask::ask(session, arguments).await,
+        Command::Eval(arguments) => eval::run(session, arguments).await,
+        Command::Models(action) => models::run(session, action).await,
+        Command::Config(action) => configuration::run(&session, &action),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn common_flags_stand_before_or_behind_the_command() {
+        for arguments in [["x", "--json", "demo"], ["x", "demo", "--json"]] {
+            assert!(Cli::try_parse_from(arguments).unwrap().common.json);
+        }
+        let wrong = Cli::try_parse_from(["x", "serve", "--port", "1"]).unwrap_err();
+        assert_eq!(wrong.exit_code(), 2);
+    }
+}

@@ -1,0 +1,142 @@
+//! A running server as the place documents go to.
+
+use std::time::Duration;
+
+use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext, TenantScope};
+use agentkit_rag::SourceDocument;
+use reqwest::{Response, StatusCode, Url, header};
+use serde_json::Value;
+
+use crate::documents::Upserted;
+use crate::http::PutDocument;
+
+/// How often a busy server is asked again.
+const ATTEMPTS: u32 = 6;
+/// The wait before asking again, if the server names none.
+const WAIT: Duration = Duration::from_secs(1);
+/// How long a server may take to say that it lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// The HTTP interface of a server.
+#[derive(Debug)]
+pub(super) struct Remote {
+    base: Url,
+    client: reqwest::Client,
+}
+
+impl Remote {
+    pub(super) fn new(url: &str) -> Result<Self> {
+        let base = Url::parse(url).ok().filter(|base| !base.cannot_be_a_base());
+        let base = base.ok_or_else(|| {
+            Error::invalid_input(format!("{url:?} is not a server's address such as http://127.0.0.1:8080"))
+        })?;
+        // A server on this machine is not to be looked for through a proxy.
+        let client = reqwest::Client::builder().no_proxy().build();
+        let client = client.map_err(|error| Error::internal("start the HTTP client").with_source(error))?;
+        Ok(Self { base, client })
+    }
+
+    /// Whether something answers there.
+    pub(super) async fn lives(&self, ctx: &RunContext) -> bool {
+        let Ok(url) = self.base.join("health/live") else { return false };
+        let ctx = ctx.child().with_timeout(SIGN_OF_LIFE);
+        let answer = async { self.client.get(url).send().await.map_err(|error| self.unreachable(error)) };
+        ctx.run(answer).await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Stores the documents one after the other; those before a failure stay.
+    pub(super) async fn upsert(
+        &self,
+        scope: &TenantScope,
+        documents: Vec<SourceDocument>,
+        ctx: &RunContext,
+    ) -> Result<Upserted> {
+        let mut sum = Upserted::default();
+        for document in documents {
+            let url = self.url(scope, &document.id)?;
+            let stored = ctx.run(self.put(url, &PutDocument::from(document))).await?;
+            sum.documents += stored.documents;
+            sum.unchanged += stored.unchanged;
+            sum.chunks += stored.chunks;
+            sum.embedded += stored.embedded;
+            sum.generation = stored.generation;
+        }
+        Ok(sum)
+    }
+
+    async fn put(&self, url: Url, document: &PutDocument) -> Result<Upserted> {
+        let mut attempt = 1;
+        loop {
+            let sent = self.client.put(url.clone()).json(document).send().await;
+            let answer = sent.map_err(|error| self.unreachable(error))?;
+            if answer.status().is_success() {
+                return answer.json().await.map_err(|error| self.unreachable(error));
+            }
+            if answer.status() != StatusCode::SERVICE_UNAVAILABLE || attempt == ATTEMPTS {
+                return Err(self.refused(answer).await);
+            }
+            attempt += 1;
+            tokio::time::sleep(retry_after(&answer).unwrap_or(WAIT)).await;
+        }
+    }
+
+    fn url(&self, scope: &TenantScope, id: &DocumentId) -> Result<Url> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("documents").push(id.as_str());
+        }
+        // The URL's own rules drop an id that is `.` or `..`.
+        if url.path_segments().is_none_or(|mut segments| segments.next_back() == Some("documents")) {
+            return Err(Error::invalid_input(format!(
+                "the document id {:?} cannot be sent in a URL",
+                id.as_str()
+            )));
+        }
+        url.query_pairs_mut().append_pair("collection", scope.collection().as_str());
+        Ok(url)
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Error {
+        let message = format!("talk to the server at {}; check that it is running", self.base);
+        Error::new(ErrorKind::Unavailable, message).with_source(error)
+    }
+
+    /// The server's problem document as the error it was.
+    async fn refused(&self, answer: Response) -> Error {
+        let status = answer.status();
+        let problem: Value = answer.json().await.unwrap_or_default();
+        let detail = problem.get("detail").and_then(Value::as_str).unwrap_or("no reason was given");
+        let kind = match status {
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                ErrorKind::InvalidInput
+            }
+            StatusCode::CONFLICT => ErrorKind::Conflict,
+            StatusCode::INSUFFICIENT_STORAGE => ErrorKind::ResourceExhausted,
+            StatusCode::INTERNAL_SERVER_ERROR => ErrorKind::Internal,
+            _ => ErrorKind::Unavailable,
+        };
+        Error::new(kind, format!("the server at {} answered {status}: {detail}", self.base))
+    }
+}
+
+fn retry_after(answer: &Response) -> Option<Duration> {
+    let seconds = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_become_one_segment_of_the_path() {
+        let remote = Remote::new("http://127.0.0.1:1").unwrap();
+        let url = |id: &str| remote.url(&TenantScope::local(), &DocumentId::new(id).unwrap());
+        let path = |id: &str| url(id).unwrap().path().to_owned();
+        assert_eq!(path("docs/a b.md"), "/documents/docs%2Fa%20b.md");
+        assert_eq!(path("50%?#"), "/documents/50%25%3F%23");
+        assert_eq!(url("x").unwrap().query(), Some("collection=default"));
+        assert!(url("..").unwrap_err().is_invalid_input());
+        assert!(Remote::new("nonsense").unwrap_err().is_invalid_input());
+    }
+}

@@ -1,0 +1,101 @@
+//! Later layers win, all problems come at once, and secrets stay hidden.
+
+#![expect(clippy::result_large_err, reason = "the error of these closures is figment's own")]
+
+use figment::Jail;
+
+use super::*;
+
+fn load(file: Option<&str>, flags: &Flags) -> Result<Config> {
+    Config::load(file.map(Path::new), flags)
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_defaults() {
+    Jail::expect_with(|jail| {
+        jail.create_file("a.toml", "listen = '127.0.0.1:1'\ndata_dir = 'file'\nmodel = 'file'\n")?;
+        jail.set_env("AGENTKIT_DATA_DIR", "variable");
+        jail.set_env("AGENTKIT_MODEL", "variable");
+        let flags = Flags { model: Some("flag".into()), ..Flags::default() };
+        let config = load(Some("a.toml"), &flags).unwrap();
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.data_dir, Path::new("variable"));
+        assert_eq!(config.model.as_deref(), Some(Path::new("flag")));
+        assert_eq!(config.limits, Limits::default());
+        Ok(())
+    });
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_origin() {
+    Jail::expect_with(|jail| {
+        jail.create_file(
+            "a.toml",
+            "listne = 'x'\nrequest_timeout_seconds = 0\n[chat]\nmodel = 'm'\nkey = 1\n",
+        )?;
+        jail.set_env("AGENTKIT_LISTEN", "nowhere");
+        jail.set_env("AGENTKIT_EMBEDDER", "word2vec");
+        jail.set_env("AGENTKIT_SERVICE_HOST", "10.0.0.1");
+        jail.set_env("AGENTKIT_PORT_8080_TCP", "tcp://10.0.0.1");
+        let error = load(Some("a.toml"), &Flags::default()).unwrap_err();
+        assert!(error.is_invalid_input());
+        let text = error.message();
+        for part in [
+            "listne: there is no such setting",
+            "a.toml",
+            "request_timeout_seconds: 0 is not between",
+            "chat.key: there is no such setting",
+            "needs both chat.base_url and chat.model",
+            "listen: \"nowhere\" is not an address",
+            "environment",
+            "embedder:",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        assert_eq!(text.lines().count(), 7, "{text}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_key_is_taken_as_it_stands_and_never_shown() {
+    Jail::expect_with(|jail| {
+        jail.set_env("AGENTKIT_CHAT__BASE_URL", "https://api.example.com/v1");
+        jail.set_env("AGENTKIT_CHAT__MODEL", "m");
+        jail.set_env("AGENTKIT_CHAT__API_KEY", "00123");
+        let config = load(None, &Flags::default()).unwrap();
+        let shown = format!("{config:?}{}", serde_json::json!(config.entries()));
+        assert!(!shown.contains("00123") && shown.contains("[redacted]"), "{shown}");
+        assert_eq!(config.chat.unwrap().api_key.unwrap().expose(), "00123");
+        Ok(())
+    });
+    Jail::expect_with(|jail| {
+        jail.create_file("a.toml", "[chat]\nbase_url = 'http://x'\nmodel = 'm'\napi_key = 987654\n")?;
+        let error = load(Some("a.toml"), &Flags::default()).unwrap_err();
+        assert!(error.message().contains("chat.api_key: must be a text"), "{error}");
+        assert!(!error.chain().contains("987654"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    Jail::expect_with(|jail| {
+        assert!(load(Some("missing.toml"), &Flags::default()).unwrap_err().is_not_found());
+        jail.create_file("a.toml", "listen = \n")?;
+        let error = load(Some("a.toml"), &Flags::default()).unwrap_err();
+        assert!(error.message().contains("a.toml"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn only_the_loopback_interface_is_served_without_authentication() {
+    for (listen, allowed) in
+        [("127.0.0.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false), ("10.1.2.3:1", false)]
+    {
+        let config = Config { listen: listen.parse().unwrap(), ..Config::default() };
+        assert_eq!(config.check_listen().is_ok(), allowed, "{listen}");
+    }
+    assert_eq!(parse_listen("localhost:80").unwrap().to_string(), "127.0.0.1:80");
+}

@@ -1,0 +1,210 @@
+//! Plugs the embedded implementations into the service: index, agent, conversations.
+
+use std::sync::Arc;
+
+use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
+use agentkit_core::testing::HashingEmbedder;
+use agentkit_core::{
+    Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
+    TenantScope,
+};
+use agentkit_rag::answer::{ExtractiveModel, RagAgent};
+use agentkit_rag::embed::BertEmbedder;
+use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
+use agentkit_rag::sqlite::SqliteMemory;
+use agentkit_rag::{DocumentSummary, Index, IndexStats, SourceDocument, StoredDocument, UpsertReport, load};
+use async_trait::async_trait;
+
+use crate::Services;
+use crate::config::{ChatConfig, Config, EmbedderChoice};
+use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};
+
+/// The index within the data directory.
+const INDEX: &str = "index";
+/// The conversations within the data directory.
+const SESSIONS: &str = "sessions.sqlite";
+
+/// What a command wants to do with the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// Everything; only one process at a time.
+    ReadWrite,
+    /// Search the last committed state, also while another process writes.
+    ReadOnly,
+}
+
+/// The embedded parts of a data directory, opened.
+pub struct Engine {
+    index: Index,
+    agent: Arc<dyn Agent>,
+    memory: Option<SqliteMemory>,
+}
+
+impl Engine {
+    /// Opens the data directory of `config`, fetching the embedding model first if it is not there.
+    ///
+    /// # Cancel safety
+    /// If dropped, nothing stays open; a half-fetched model is removed.
+    ///
+    /// # Errors
+    /// Conflict if another process writes, mismatch if the index has another model, not found if there is nothing to
+    /// read, unavailable, corrupt, or stopped.
+    pub async fn open(
+        config: &Config,
+        access: Access,
+        progress: &dyn Progress,
+        ctx: &RunContext,
+    ) -> Result<Self> {
+        let folder = config.data_dir.join(INDEX);
+        if access == Access::ReadOnly && !folder.is_dir() {
+            return Err(Error::not_found(format!(
+                "there is no index in {}; add documents with ingest, or name the folder with --data-dir",
+                config.data_dir.display()
+            )));
+        }
+        let embedder = embedder(config, progress, ctx).await?;
+        let model = chat_model(config.chat.as_ref())?;
+        let (index, memory) = match access {
+            Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
+            Access::ReadWrite => {
+                let index = Index::open(&folder, embedder).await?;
+                (index, Some(SqliteMemory::open(&config.data_dir.join(SESSIONS)).await?))
+            }
+        };
+        let mut agent = RagAgent::new(Arc::new(index.clone()), model);
+        if let Some(memory) = &memory {
+            agent = agent.memory(Arc::new(memory.clone()));
+        }
+        Ok(Self { index, agent: Arc::new(agent), memory })
+    }
+
+    /// Answers messages.
+    #[must_use]
+    pub fn agent(&self) -> Arc<dyn Agent> {
+        self.agent.clone()
+    }
+
+    /// Finds passages.
+    #[must_use]
+    pub fn retriever(&self) -> Arc<dyn Retriever> {
+        Arc::new(self.index.clone())
+    }
+
+    /// Keeps documents.
+    #[must_use]
+    pub fn documents(&self) -> Arc<dyn DocumentStore> {
+        Arc::new(IndexedDocuments(self.index.clone()))
+    }
+
+    /// Everything the service needs.
+    ///
+    /// # Errors
+    /// Unsupported, if the data directory was opened to be read only.
+    pub fn services(&self) -> Result<Services> {
+        let memory = self.memory.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "serve a data directory that was opened to be read only")
+        })?;
+        Ok(Services {
+            agent: self.agent(),
+            retriever: self.retriever(),
+            memory: Arc::new(memory) as Arc<dyn Memory>,
+            documents: self.documents(),
+        })
+    }
+
+    /// Ends all work and closes every file.
+    ///
+    /// # Cancel safety
+    /// If dropped, the files are closed when the last user of the engine's parts is gone.
+    ///
+    /// # Errors
+    /// Unavailable, if the index cannot be closed in order; what was acknowledged is safe all the same.
+    pub async fn close(self) -> Result<()> {
+        if let Some(memory) = &self.memory {
+            memory.close().await;
+        }
+        self.index.close().await
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("read_only", &self.memory.is_none()).finish_non_exhaustive()
+    }
+}
+
+async fn embedder(config: &Config, progress: &dyn Progress, ctx: &RunContext) -> Result<Arc<dyn Embedder>> {
+    match (config.embedder, &config.model) {
+        (EmbedderChoice::Hashing, _) => Ok(Arc::new(HashingEmbedder::new())),
+        (EmbedderChoice::Minilm, Some(folder)) => Ok(Arc::new(BertEmbedder::load(folder).await?)),
+        (EmbedderChoice::Minilm, None) => {
+            let folder = ModelStore::from_env()?.fetch(&ModelSpec::minilm(), progress, ctx).await?;
+            Ok(Arc::new(BertEmbedder::load(folder).await?))
+        }
+    }
+}
+
+fn chat_model(chat: Option<&ChatConfig>) -> Result<Arc<dyn ChatModel>> {
+    let Some(chat) = chat else { return Ok(Arc::new(ExtractiveModel::new())) };
+    let mut options = OpenAiOptions::new(chat.base_url.as_str(), chat.model.as_str());
+    if let Some(key) = &chat.api_key {
+        options = options.api_key(key.expose());
+    }
+    Ok(Arc::new(OpenAiModel::new(options)?))
+}
+
+/// Makes a document of the bytes of a file, whose format is an extension or a media type.
+pub(crate) fn load_bytes(id: &DocumentId, format: &str, bytes: &[u8]) -> Result<SourceDocument> {
+    load::load_bytes(id.as_str(), format, bytes)
+}
+
+/// The index as the service sees it.
+struct IndexedDocuments(Index);
+
+#[async_trait]
+impl DocumentStore for IndexedDocuments {
+    async fn upsert(
+        &self,
+        scope: &TenantScope,
+        documents: Vec<SourceDocument>,
+        ctx: &RunContext,
+    ) -> Result<Upserted> {
+        let UpsertReport { documents, unchanged, chunks, embedded, generation, .. } =
+            self.0.upsert(scope, documents, ctx).await?;
+        Ok(Upserted { documents, unchanged, chunks, embedded, generation })
+    }
+
+    async fn delete(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
+        self.0.delete(scope, ids, ctx).await
+    }
+
+    async fn get(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<Option<Document>> {
+        Ok(self.0.get(scope, id, ctx).await?.map(document))
+    }
+
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        after: Option<&DocumentId>,
+        limit: usize,
+        ctx: &RunContext,
+    ) -> Result<Vec<DocumentEntry>> {
+        Ok(self.0.list(scope, after, limit, ctx).await?.into_iter().map(entry).collect())
+    }
+
+    async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats> {
+        let IndexStats { documents, chunks, generation, .. } = ctx.run(self.0.stats(scope)).await?;
+        Ok(StoreStats { documents, chunks, generation })
+    }
+}
+
+fn document(stored: StoredDocument) -> Document {
+    let StoredDocument { id, title, uri, kind, source_text, source_hash, metadata, chunks, .. } = stored;
+    Document { id, title, uri, kind, source_text, source_hash, metadata, chunks }
+}
+
+fn entry(listed: DocumentSummary) -> DocumentEntry {
+    let DocumentSummary { id, title, uri, bytes, chunks, .. } = listed;
+    DocumentEntry { id, title, uri, bytes, chunks }
+}

@@ -1,0 +1,44 @@
+//! Admission: a request that touches data gets one of the slots and the context it runs under, or is shed.
+
+use std::sync::Arc;
+
+use agentkit_core::{CancelOnDrop, RunContext, TraceContext};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::problem::{Problem, ProblemKind};
+use super::state::AppState;
+
+/// The right to work on a request. The work stops and the slot is free again when the last clone is dropped:
+/// with the handler, or with the stream it returned.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) ctx: RunContext,
+    _held: Arc<(CancelOnDrop, OwnedSemaphorePermit)>,
+}
+
+/// Runs the request if there is a slot for it.
+pub(super) async fn admit(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let Ok(slot) = state.slots().clone().try_acquire_owned() else {
+        let most = state.limits().max_concurrent_requests;
+        let detail = format!("the service already works on {most} requests; try again in a moment");
+        return Problem::new(ProblemKind::Overloaded, detail).into_response();
+    };
+    let trace = request.extensions().get::<TraceContext>().copied().unwrap_or_else(TraceContext::fresh);
+    let ctx = state.root().child().with_timeout(state.limits().request_timeout).with_trace(trace);
+    let held = Arc::new((ctx.cancel_on_drop(), slot));
+    request.extensions_mut().insert(Run { ctx, _held: held });
+    next.run(request).await
+}
+
+impl<S: Sync> FromRequestParts<S> for Run {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let missing = || Problem::new(ProblemKind::Internal, "the route stands outside the admission layer");
+        parts.extensions.get::<Self>().cloned().ok_or_else(missing)
+    }
+}

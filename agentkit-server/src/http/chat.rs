@@ -1,0 +1,129 @@
+//! `POST /chat`: the agent's events, gathered as JSON or streamed.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use agentkit_core::{AgentEvent, AgentEventKind, AgentInput, AgentStream, Error};
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::Stream;
+
+use super::admit::Run;
+use super::body::{Json, without_nul};
+use super::problem::Problem;
+use super::scope::Scope;
+use super::state::AppState;
+use super::wire::ChatRequest;
+
+/// A comment this often keeps a silent stream open through proxies.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Answers a message from the documents, with citations.
+///
+/// The same events make up both forms of the answer: one JSON object, or a stream with one server-sent event
+/// each (`id` is its number, `event` its type). What fails before the first event is a problem document;
+/// afterwards it is the `error` event. A client that goes away stops the work.
+#[utoipa::path(
+    post,
+    path = "/chat",
+    tag = "chat",
+    request_body = ChatRequest,
+    responses(
+        (status = 200, description = "The answer", content(
+            (super::schema::AgentReplySchema = "application/json"),
+            (super::schema::AgentEventSchema = "text/event-stream"),
+        )),
+        (status = "default", description = "A problem", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn chat(
+    State(state): State<AppState>,
+    scope: Scope,
+    run: Run,
+    headers: HeaderMap,
+    Json(request): Json<ChatRequest>,
+) -> Result<Response, Problem> {
+    without_nul("message", &request.message)?;
+    let streamed = request.stream.unwrap_or_else(|| accepts_events(&headers));
+    let input = into_input(request, &scope);
+    let events = run.ctx.run(state.services().agent.run(input, &run.ctx)).await?;
+    if streamed {
+        return Ok(stream(events, run));
+    }
+    let reply = run.ctx.run(events.collect()).await?;
+    Ok(axum::Json(reply).into_response())
+}
+
+fn into_input(request: ChatRequest, scope: &Scope) -> AgentInput {
+    let mut input = AgentInput::new(scope.in_collection(request.collection), request.message);
+    input.session = request.session_id;
+    input.filter = request.filter;
+    input
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(EVENT_STREAM))
+    })
+}
+
+fn stream(events: AgentStream, run: Run) -> Response {
+    let ctx = run.ctx.clone();
+    let stopped = Box::pin(async move { ctx.stopped().await });
+    let encoded = Guarded { events, stopped, next_seq: 0, over: false, _run: run };
+    let encoded = futures_util::StreamExt::map(encoded, |event| encode(&event));
+    Sse::new(encoded).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn encode(event: &AgentEvent) -> Result<Event, axum::Error> {
+    let value = serde_json::to_value(event).map_err(axum::Error::new)?;
+    let name = value.get("type").and_then(serde_json::Value::as_str).unwrap_or("message").to_owned();
+    Event::default().id(event.seq.to_string()).event(name).json_data(value)
+}
+
+/// The events of a run up to its last; a run that does not stop when told to is cut off with an `error` event.
+struct Guarded {
+    events: AgentStream,
+    stopped: Pin<Box<dyn Future<Output = Error> + Send>>,
+    next_seq: u64,
+    over: bool,
+    _run: Run,
+}
+
+impl Stream for Guarded {
+    type Item = AgentEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AgentEvent>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(event) = Pin::new(&mut this.events).poll_next(cx) {
+            let event =
+                event.unwrap_or_else(|| this.failure(&Error::internal("the run ended without saying how")));
+            this.next_seq = event.seq.saturating_add(1);
+            this.over = matches!(event.kind, AgentEventKind::Done { .. } | AgentEventKind::Error { .. });
+            return Poll::Ready(Some(event));
+        }
+        match this.stopped.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(error) => {
+                this.over = true;
+                Poll::Ready(Some(this.failure(&error)))
+            }
+        }
+    }
+}
+
+impl Guarded {
+    fn failure(&self, error: &Error) -> AgentEvent {
+        let kind = AgentEventKind::Error { kind: error.kind(), message: error.message().to_owned() };
+        AgentEvent { seq: self.next_seq, kind }
+    }
+}

@@ -1,0 +1,202 @@
+//! `/documents`: what the service knows.
+
+use agentkit_core::{DocumentId, Error};
+use agentkit_rag::{SourceDocument, SourceKind};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::admit::Run;
+use super::body::{
+    Addressed, MAX_DOCUMENT_BYTES, Parameters, Raw, from_json, is_json, media_type, without_nul,
+};
+use super::problem::{Problem, ProblemKind};
+use super::scope::Scope;
+use super::state::AppState;
+use super::wire::{DocumentPage, InCollection, ListDocuments, PutDocument};
+use crate::documents::{Document, Upserted};
+
+/// Documents of a page of the list.
+const PAGE: usize = 100;
+/// Most documents of a page of the list.
+const MAX_PAGE: usize = 1000;
+
+/// Stores a document, or replaces the one of this id.
+///
+/// The body is JSON, or the file itself with its media type: plain text, Markdown or HTML. When the answer
+/// arrives, the document is on the disk and every later search sees it.
+#[utoipa::path(
+    put,
+    path = "/documents/{id}",
+    tag = "documents",
+    params(("id" = String, Path, description = "1 to 512 bytes; slashes may stand as they are"), InCollection),
+    request_body(content(
+        (PutDocument = "application/json"),
+        (String = "text/plain"),
+        (String = "text/markdown"),
+        (String = "text/html"),
+    )),
+    responses(
+        (status = 200, description = "It is stored", body = Upserted),
+        (status = "default", description = "A problem", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn put(
+    State(state): State<AppState>,
+    run: Run,
+    Addressed { scope, id }: Addressed,
+    headers: HeaderMap,
+    Raw(body): Raw,
+) -> Result<axum::Json<Upserted>, Problem> {
+    // Parsing a large page takes a while, so it leaves the async threads.
+    let document = run.ctx.run_blocking(move |_| Ok(read(&id, &headers, &body))).await??;
+    let stored = state.services().documents.upsert(&scope, vec![document], &run.ctx);
+    Ok(axum::Json(run.ctx.run(stored).await?))
+}
+
+/// A document with its source text.
+#[utoipa::path(
+    get,
+    path = "/documents/{id}",
+    tag = "documents",
+    params(("id" = String, Path, description = "The document's id"), InCollection),
+    responses(
+        (status = 200, description = "The document", body = Document),
+        (status = "default", description = "A problem", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get(
+    State(state): State<AppState>,
+    run: Run,
+    Addressed { scope, id }: Addressed,
+) -> Result<axum::Json<Document>, Problem> {
+    let found = run.ctx.run(state.services().documents.get(&scope, &id, &run.ctx)).await?;
+    found.map(axum::Json).ok_or_else(|| no_such_document(&id).into())
+}
+
+/// Deletes a document and everything derived from it.
+#[utoipa::path(
+    delete,
+    path = "/documents/{id}",
+    tag = "documents",
+    params(("id" = String, Path, description = "The document's id"), InCollection),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = "default", description = "A problem", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    run: Run,
+    Addressed { scope, id }: Addressed,
+) -> Result<StatusCode, Problem> {
+    let ids = [id];
+    let deleted = run.ctx.run(state.services().documents.delete(&scope, &ids, &run.ctx)).await?;
+    let [id] = &ids;
+    if deleted == 0 { Err(no_such_document(id).into()) } else { Ok(StatusCode::NO_CONTENT) }
+}
+
+/// The documents by id, in pages.
+#[utoipa::path(
+    get,
+    path = "/documents",
+    tag = "documents",
+    params(ListDocuments),
+    responses(
+        (status = 200, description = "A page of the list", body = DocumentPage),
+        (status = "default", description = "A problem", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    scope: Scope,
+    run: Run,
+    Parameters(page): Parameters<ListDocuments>,
+) -> Result<axum::Json<DocumentPage>, Problem> {
+    let limit = page.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(
+            Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
+        );
+    }
+    let scope = scope.in_collection(page.collection);
+    // One more than asked for tells whether there is a next page.
+    let found = state.services().documents.list(&scope, page.after.as_ref(), limit + 1, &run.ctx);
+    let mut documents = run.ctx.run(found).await?;
+    let more = documents.len() > limit;
+    documents.truncate(limit);
+    let next = documents.last().filter(|_| more).map(|last| last.id.clone());
+    Ok(axum::Json(DocumentPage { documents, next }))
+}
+
+fn no_such_document(id: &DocumentId) -> Error {
+    Error::not_found(format!("there is no document {:?} in this collection", id.as_str()))
+}
+
+/// Makes a document of what was sent.
+fn read(id: &DocumentId, headers: &HeaderMap, body: &Bytes) -> Result<SourceDocument, Problem> {
+    let media_type = media_type(headers);
+    let document = if is_json(&media_type) {
+        from_request(id, from_json(body)?)?
+    } else {
+        let format =
+            headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        from_file(id, format, body)?
+    };
+    check(&document)?;
+    Ok(document)
+}
+
+fn from_request(id: &DocumentId, request: PutDocument) -> Result<SourceDocument, Error> {
+    let mut document = match (request.kind, request.headings) {
+        (SourceKind::Markdown, None) => {
+            crate::engine::load_bytes(id, "text/markdown", request.text.as_bytes())?
+        }
+        (kind, headings) => {
+            let mut document = SourceDocument::text(id.as_str(), request.text)?;
+            document.kind = kind;
+            document.headings = headings.unwrap_or_default();
+            document
+        }
+    };
+    document.title = request.title.or(document.title);
+    document.uri = request.uri.or(document.uri);
+    document.metadata = request.metadata;
+    Ok(document)
+}
+
+fn from_file(id: &DocumentId, format: &str, body: &Bytes) -> Result<SourceDocument, Problem> {
+    crate::engine::load_bytes(id, format, body).map_err(|error| match error.kind() {
+        agentkit_core::ErrorKind::Unsupported => {
+            let detail = format!("{}; or send JSON with content-type application/json", error.message());
+            Problem::new(ProblemKind::UnsupportedMediaType, detail)
+        }
+        _ => error.into(),
+    })
+}
+
+fn check(document: &SourceDocument) -> Result<(), Problem> {
+    let text = &document.source_text;
+    if text.len() > MAX_DOCUMENT_BYTES {
+        let detail =
+            format!("the document has {} bytes, at most {MAX_DOCUMENT_BYTES} are allowed", text.len());
+        return Err(Problem::new(ProblemKind::TooLarge, detail));
+    }
+    if text.trim().is_empty() {
+        return Err(Error::invalid_input("the document has no text; send some, or delete it instead").into());
+    }
+    without_nul("document", text)?;
+    without_nul("title", document.title.as_deref().unwrap_or_default())?;
+    without_nul("uri", document.uri.as_deref().unwrap_or_default())?;
+    document.metadata.validate()?;
+    let in_order = document.headings.is_sorted_by_key(|heading| heading.offset);
+    if !in_order || !document.headings.iter().all(|heading| text.is_char_boundary(heading.offset)) {
+        let detail = "the headings must come in order and begin on a character of the text";
+        return Err(Error::invalid_input(detail).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Whether the service lives, and whether it can answer.
+
+use std::time::Duration;
+
+use agentkit_core::{Error, Result};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::{Problem, ProblemKind};
+use super::scope::Scope;
+use super::state::AppState;
+
+/// How long a dependency may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The state of the service.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct Health {
+    /// `live` or `ready`.
+    status: String,
+    /// What the service needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dependencies: Vec<Dependency>,
+}
+
+/// The state of something the service needs.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct Dependency {
+    /// What it is.
+    name: String,
+    /// `ok` or `failed`.
+    status: String,
+    /// What is there, or what failed.
+    detail: String,
+}
+
+/// Whether the process answers at all.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Health)))]
+pub(super) async fn live() -> Json<Health> {
+    Json(Health { status: "live".into(), dependencies: Vec::new() })
+}
+
+/// Whether the service can answer questions; names each thing it needs.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "health",
+    responses(
+        (status = 200, description = "Ready", body = Health),
+        (status = 503, description = "Not ready", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn ready(State(state): State<AppState>, scope: Scope) -> Result<Json<Health>, Problem> {
+    let ctx = state.root().child().with_timeout(PATIENCE);
+    let scope = scope.in_collection(None);
+    let services = state.services();
+    let (index, sessions) = tokio::join!(
+        ctx.run(services.documents.stats(&scope, &ctx)),
+        ctx.run(services.memory.sessions(&scope, None, 1, &ctx)),
+    );
+    let dependencies = vec![
+        dependency(
+            "index",
+            index.map(|stats| format!("{} documents, {} chunks", stats.documents, stats.chunks)),
+        ),
+        dependency("sessions", sessions.map(|_| "readable".into())),
+    ];
+    let failing: Vec<&str> = dependencies
+        .iter()
+        .filter(|needed| needed.status != "ok")
+        .map(|needed| needed.name.as_str())
+        .collect();
+    if state.is_draining() {
+        return Err(Problem::new(ProblemKind::ShuttingDown, "the service is shutting down"));
+    }
+    if !failing.is_empty() {
+        let problem = Problem::new(ProblemKind::Unavailable, format!("not ready: {}", failing.join(", ")));
+        let dependencies = serde_json::to_value(&dependencies).unwrap_or_default();
+        return Err(problem.with_member("dependencies", dependencies));
+    }
+    Ok(Json(Health { status: "ready".into(), dependencies }))
+}
+
+fn dependency(name: &str, state: Result<String, Error>) -> Dependency {
+    let (status, detail) = match state {
+        Ok(detail) => ("ok", detail),
+        Err(error) => ("failed", error.message().to_owned()),
+    };
+    Dependency { name: name.into(), status: status.into(), detail }
+}

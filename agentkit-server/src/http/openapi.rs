@@ -1,0 +1,36 @@
+//! `GET /openapi.json`: the description of the interface, made from the handlers and their types.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+/// The description of the HTTP interface.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "agentkit",
+        description = "Ask your own documents, get a cited answer. Every error is a problem document (RFC 9457)."
+    ),
+    paths(
+        super::chat::chat,
+        super::search::search,
+        super::documents::list,
+        super::documents::get,
+        super::documents::put,
+        super::documents::delete,
+        super::health::live,
+        super::health::ready,
+        openapi,
+    )
+)]
+struct Description;
+
+/// This description.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "description",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)),
+)]
+pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(Description::openapi())
+}

@@ -1,0 +1,106 @@
+//! What core writes fits the schemas that describe it, member by member.
+
+use agentkit_core::{
+    AgentEventKind, AgentReply, ChunkId, Citation, DocumentId, ErrorKind, Explanation, Filter, Fusion, Hit,
+    Leg, LegExplanation, Locator, Metadata, Outcome, Passage, Range, SearchPlan, SearchResponse, SessionId,
+    Source, Span, ToolCall, ToolResult, Usage,
+};
+use agentkit_rag::Heading;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::*;
+
+fn fits<T: DeserializeOwned>(value: &impl Serialize) {
+    let json = serde_json::to_string(value).unwrap();
+    if let Err(error) = serde_json::from_str::<T>(&json) {
+        panic!("{json} does not fit: {error}");
+    }
+}
+
+fn locator() -> Locator {
+    let mut locator = Locator::default();
+    locator.heading_path = vec!["A".into()];
+    locator.bytes = Some(Span::new(1, 2));
+    locator.page = Some(1);
+    locator.row = Some(2);
+    locator
+}
+
+fn passage() -> Passage {
+    Passage {
+        chunk_id: ChunkId::new("d#1").unwrap(),
+        document_id: DocumentId::new("d").unwrap(),
+        title: Some("T".into()),
+        text: "x".into(),
+        span: Span::new(0, 1),
+        locator: locator(),
+    }
+}
+
+fn citation() -> Citation {
+    let Passage { chunk_id, document_id, title, text: quote, span, locator } = passage();
+    Citation { number: 1, document_id, chunk_id, title, quote, span, locator }
+}
+
+#[test]
+fn every_event_fits() {
+    let source = Source { number: 1, passage: passage(), score: 0.5 };
+    let session_id = Some(SessionId::new("s").unwrap());
+    for event in [
+        AgentEventKind::Started { trace_id: "t".into(), session_id },
+        AgentEventKind::Retrieved { query: "q".into(), sources: vec![source] },
+        AgentEventKind::Delta { text: "x".into() },
+        AgentEventKind::Citation(citation()),
+        AgentEventKind::ToolCalled(ToolCall {
+            id: "1".into(),
+            name: "n".into(),
+            arguments: serde_json::json!({}),
+        }),
+        AgentEventKind::ToolReturned(ToolResult {
+            call_id: "1".into(),
+            content: "c".into(),
+            is_error: false,
+        }),
+        AgentEventKind::Usage(Usage { input_tokens: 1, output_tokens: 2 }),
+        AgentEventKind::Done { outcome: Outcome::Truncated },
+        AgentEventKind::Error { kind: ErrorKind::Internal, message: "m".into() },
+    ] {
+        fits::<AgentEventKindSchema>(&event);
+    }
+}
+
+#[test]
+fn replies_and_hits_fit() {
+    let mut reply = AgentReply::default();
+    reply.citations = vec![citation()];
+    reply.sources = vec![Source { number: 1, passage: passage(), score: 0.5 }];
+    reply.session_id = Some(SessionId::new("s").unwrap());
+    fits::<AgentReplySchema>(&reply);
+    fits::<AgentReplySchema>(&AgentReply::default());
+
+    let leg = |leg| LegExplanation { leg, rank: 1, score: 0.5, contribution: 0.1 };
+    let mut explanation = Explanation::new(vec![leg(Leg::Dense), leg(Leg::Lexical)], Some(Fusion::default()));
+    explanation.reranked = Some(1.0);
+    let hit = Hit { passage: passage(), score: 1.0, metadata: Metadata::new().with("a", 1), explanation };
+    fits::<SearchResponseSchema>(&SearchResponse::new(vec![hit], 1, 1));
+}
+
+#[test]
+fn what_a_client_sends_fits() {
+    let range = Range { field: "f".into(), gt: Some(1.into()), gte: None, lt: Some("x".into()), lte: None };
+    for filter in [
+        Filter::eq("f", 1),
+        Filter::In { field: "f".into(), values: vec![true.into()] },
+        Filter::Range(range),
+        Filter::Prefix { field: "f".into(), value: "x".into() },
+        Filter::Exists { field: "f".into() },
+        Filter::And(vec![Filter::eq("f", 1)]),
+        Filter::Or(vec![]),
+        Filter::Not(Box::new(Filter::eq("f", 1))),
+    ] {
+        fits::<FilterSchema>(&filter);
+    }
+    fits::<PlanSchema>(&SearchPlan::hybrid());
+    fits::<HeadingSchema>(&Heading { offset: 0, level: 1, title: "T".into() });
+}

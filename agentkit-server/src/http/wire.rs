@@ -1,0 +1,133 @@
+//! The wire forms of requests; unknown members are errors.
+
+use agentkit_core::{CollectionName, Filter, Metadata, SearchPlan, SessionId};
+use agentkit_rag::{Heading, SourceDocument, SourceKind};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::documents::DocumentEntry;
+
+/// A message to the agent.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChatRequest {
+    /// The question, as plain text of at most 64 KiB.
+    #[schema(example = "How do I install it?")]
+    pub(super) message: String,
+    /// The conversation it continues: any text of 1 to 512 bytes. Left out, the message stands alone.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) session_id: Option<SessionId>,
+    /// Which documents may be used.
+    #[serde(default)]
+    #[schema(value_type = Option<super::schema::FilterSchema>)]
+    pub(super) filter: Option<Filter>,
+    /// Answer with a stream of server-sent events. Left out, the Accept header decides.
+    #[serde(default)]
+    pub(super) stream: Option<bool>,
+    /// Which collection of documents to ask; `default` if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) collection: Option<CollectionName>,
+}
+
+/// A search for passages.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SearchRequest {
+    /// The question, as plain text of at most 64 KiB.
+    #[schema(example = "reset the device")]
+    pub(super) query: String,
+    /// Most hits to return, 1 to 1000; 10 if left out.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub(super) top_k: Option<usize>,
+    /// Which documents may be found.
+    #[serde(default)]
+    #[schema(value_type = Option<super::schema::FilterSchema>)]
+    pub(super) filter: Option<Filter>,
+    /// How to search; both legs fused by reciprocal rank if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<super::schema::PlanSchema>)]
+    pub(super) plan: Option<SearchPlan>,
+    /// Which collection to search; `default` if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) collection: Option<CollectionName>,
+}
+
+/// A document to be stored.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PutDocument {
+    /// The text, at most 16 MiB; citations refer to it.
+    pub(crate) text: String,
+    /// Shown with citations, embedded and searched with every chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    /// Where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uri: Option<String>,
+    /// What kind of text it is: `text`, `markdown`, or `html` for text extracted from a page.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(crate) kind: SourceKind,
+    /// The headings by offset; left out, those of Markdown are found in the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<super::schema::HeadingSchema>>)]
+    pub(crate) headings: Option<Vec<Heading>>,
+    /// Fields to filter by: scalars or lists of scalars.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    #[schema(value_type = Object)]
+    pub(crate) metadata: Metadata,
+}
+
+/// Which collection a document is in.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct InCollection {
+    /// `default` if left out.
+    #[param(value_type = Option<String>)]
+    pub(super) collection: Option<CollectionName>,
+}
+
+/// Which documents to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListDocuments {
+    /// Start behind this id: the `next` of the page before.
+    #[param(value_type = Option<String>)]
+    pub(super) after: Option<agentkit_core::DocumentId>,
+    /// Most documents to list, 1 to 1000; 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<usize>,
+    /// `default` if left out.
+    #[param(value_type = Option<String>)]
+    pub(super) collection: Option<CollectionName>,
+}
+
+/// A page of the list of documents.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(super) struct DocumentPage {
+    /// The documents, by id.
+    pub(super) documents: Vec<DocumentEntry>,
+    /// Pass it as `after` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(super) next: Option<agentkit_core::DocumentId>,
+}
+
+impl From<SourceDocument> for PutDocument {
+    fn from(document: SourceDocument) -> Self {
+        Self {
+            text: document.source_text,
+            title: document.title,
+            uri: document.uri,
+            kind: document.kind,
+            headings: Some(document.headings),
+            metadata: document.metadata,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Documents are put, read, listed and deleted, by ids of any form, each in its collection.
+
+use axum::body::Body;
+use axum::http::Method;
+
+use crate::support::{Answer, Service, request};
+
+async fn put(service: &Service, path: &str, content_type: &str, body: &str) -> Answer {
+    service.send(request(Method::PUT, path, content_type, body.to_owned())).await
+}
+
+#[tokio::test]
+async fn a_document_comes_back_as_it_was_put() {
+    let service = Service::new();
+    let body = r#"{"text":"Tea at 80 degrees.","title":"Tea","uri":"file:///tea","metadata":{"lang":"en"}}"#;
+    let stored = put(&service, "/documents/tea", "application/json", body).await;
+    assert_eq!((stored.status.as_u16(), stored.json()["documents"].as_u64()), (200, Some(1)));
+    let document = service.get("/documents/tea").await.json();
+    assert_eq!(document["source_text"], "Tea at 80 degrees.");
+    assert_eq!((&document["title"], &document["kind"]), (&"Tea".into(), &"text".into()));
+    assert_eq!(document["metadata"]["lang"], "en");
+
+    let deleted = service.send(request(Method::DELETE, "/documents/tea", "", Body::empty())).await;
+    assert_eq!((deleted.status.as_u16(), deleted.body.as_str()), (204, ""));
+    service.get("/documents/tea").await.problem(404, "not-found");
+    let again = service.send(request(Method::DELETE, "/documents/tea", "", Body::empty())).await;
+    again.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn ids_may_hold_slashes_spaces_and_letters_of_any_script() {
+    let service = Service::new();
+    for (path, id) in [
+        ("/documents/docs/a.md", "docs/a.md"),
+        ("/documents/docs%2Fb.md", "docs/b.md"),
+        ("/documents/gr%C3%B6%C3%9Fe%20x", "größe x"),
+        ("/documents/100%25%3F", "100%?"),
+    ] {
+        assert_eq!(put(&service, path, "text/plain", "x").await.status, 200, "{path}");
+        assert_eq!(service.get(path).await.json()["id"], id);
+    }
+}
+
+#[tokio::test]
+async fn files_are_read_by_their_media_type() {
+    let service = Service::new();
+    put(&service, "/documents/md", "text/markdown; charset=utf-8", "# Tea\n\nSteep it.\n").await;
+    let document = service.get("/documents/md").await.json();
+    assert_eq!((document["kind"].as_str(), document["title"].as_str()), (Some("markdown"), Some("Tea")));
+    put(&service, "/documents/json", "application/json", r##"{"text":"# Tea\n","kind":"markdown"}"##).await;
+    assert_eq!(service.get("/documents/json").await.json()["title"], "Tea");
+    let page =
+        "<html><body><article><h1>Tea</h1><p>Steep the leaves for three minutes.</p></article></body></html>";
+    assert_eq!(put(&service, "/documents/html", "text/html", page).await.status, 200);
+    let text = service.get("/documents/html").await.json()["source_text"].as_str().unwrap().to_owned();
+    assert!(text.contains("three minutes") && !text.contains('<'), "{text}");
+}
+
+#[tokio::test]
+async fn the_list_goes_on_page_by_page_until_its_end() {
+    let service = Service::new();
+    for id in ["a", "b", "c", "d"] {
+        put(&service, &format!("/documents/{id}"), "text/plain", "x").await;
+    }
+    let mut seen = Vec::new();
+    let mut path = "/documents?limit=2".to_owned();
+    loop {
+        let page = service.get(&path).await.json();
+        let ids = page["documents"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["id"].as_str().unwrap().to_owned());
+        seen.extend(ids);
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/documents?limit=2&after={next}");
+    }
+    assert_eq!(seen, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn collections_do_not_see_each_other() {
+    let service = Service::new();
+    put(&service, "/documents/a?collection=one", "text/plain", "x").await;
+    assert_eq!(service.get("/documents/a?collection=one").await.status, 200);
+    service.get("/documents/a?collection=two").await.problem(404, "not-found");
+    service.get("/documents/a").await.problem(404, "not-found");
+    assert!(service.get("/documents").await.json()["documents"].as_array().unwrap().is_empty());
+}

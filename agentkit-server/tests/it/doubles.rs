@@ -1,0 +1,257 @@
+//! Stand-ins for what the service serves, small enough to be read at once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use agentkit_core::{
+    Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, DocumentId, Error, ErrorKind,
+    Explanation, Hit, Leg, LegExplanation, Locator, Memory, Message, Outcome, Passage, Result, Retriever,
+    RunContext, SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Source, Span,
+    TenantScope, Usage,
+};
+use agentkit_rag::SourceDocument;
+use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, Upserted};
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+pub(crate) fn passage() -> Passage {
+    Passage {
+        chunk_id: ChunkId::new("tea#0").unwrap(),
+        document_id: DocumentId::new("tea").unwrap(),
+        title: Some("Tea".into()),
+        text: "Größte Vorsicht: 80 degrees.".into(),
+        span: Span::new(0, 30),
+        locator: Locator::default(),
+    }
+}
+
+/// Answers by the message: `hang` never ends, `fail` fails midway, `panic` panics, `refuse` refuses to start.
+pub(crate) struct DoubleAgent {
+    /// Runs that hold their producer at this moment.
+    pub(crate) running: Arc<AtomicUsize>,
+    /// A permit comes whenever a run begins or ends.
+    pub(crate) changed: Arc<Semaphore>,
+}
+
+impl Default for DoubleAgent {
+    fn default() -> Self {
+        Self { running: Arc::default(), changed: Arc::new(Semaphore::new(0)) }
+    }
+}
+
+struct Held(Arc<AtomicUsize>, Arc<Semaphore>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.1.add_permits(1);
+    }
+}
+
+impl DoubleAgent {
+    /// Waits until a run began or ended.
+    pub(crate) async fn change(&self) {
+        self.changed.acquire().await.unwrap().forget();
+    }
+
+    fn hold(&self) -> Held {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        self.changed.add_permits(1);
+        Held(self.running.clone(), self.changed.clone())
+    }
+}
+
+#[async_trait]
+impl Agent for DoubleAgent {
+    async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
+        input.validate()?;
+        match input.message.as_str() {
+            "refuse" => return Err(Error::new(ErrorKind::Unavailable, "the model is away")),
+            "panic" => panic!("the double was told to panic"),
+            _ => {}
+        }
+        let (held, ctx) = (self.hold(), ctx.clone());
+        Ok(AgentStream::generate(move |out| async move {
+            let _held = held;
+            let trace_id = ctx.trace().trace_id();
+            out.emit(AgentEventKind::Started { trace_id, session_id: input.session.clone() }).await?;
+            let source = Source { number: 1, passage: passage(), score: 0.5 };
+            out.emit(AgentEventKind::Retrieved { query: input.message.clone(), sources: vec![source] })
+                .await?;
+            for text in ["At 80\n", "degrees [1]"] {
+                out.emit(AgentEventKind::Delta { text: text.into() }).await?;
+            }
+            match input.message.as_str() {
+                "hang" => ctx.stopped().await,
+                "deaf" => std::future::pending().await,
+                "fail" => return Err(Error::new(ErrorKind::Unavailable, "the model went away")),
+                _ => return finish(&out).await,
+            };
+            Err(ctx.stopped().await)
+        }))
+    }
+}
+
+async fn finish(out: &agentkit_core::Emitter<AgentEventKind>) -> Result<()> {
+    let Passage { chunk_id, document_id, title, locator, .. } = passage();
+    let span = Span::new(19, 30);
+    let quote = "80 degrees.".into();
+    out.emit(AgentEventKind::Citation(Citation {
+        number: 1,
+        document_id,
+        chunk_id,
+        title,
+        quote,
+        span,
+        locator,
+    }))
+    .await?;
+    out.emit(AgentEventKind::Usage(Usage { input_tokens: 3, output_tokens: 4 })).await?;
+    out.emit(AgentEventKind::Done { outcome: Outcome::Answered }).await
+}
+
+/// Finds one passage, and remembers what was asked.
+#[derive(Default)]
+pub(crate) struct DoubleRetriever {
+    pub(crate) asked: Mutex<Vec<SearchRequest>>,
+}
+
+#[async_trait]
+impl Retriever for DoubleRetriever {
+    async fn search(&self, request: &SearchRequest, _ctx: &RunContext) -> Result<SearchResponse> {
+        request.validate()?;
+        self.asked.lock().unwrap().push(request.clone());
+        let leg = LegExplanation { leg: Leg::Lexical, rank: 1, score: 2.0, contribution: 2.0 };
+        let explanation = Explanation::new(vec![leg], None);
+        let hit =
+            Hit { passage: passage(), score: 2.0, metadata: agentkit_core::Metadata::new(), explanation };
+        Ok(SearchResponse::new(vec![hit], 1, 7))
+    }
+}
+
+/// Keeps documents in a map by tenant, collection and id.
+#[derive(Default)]
+pub(crate) struct DoubleDocuments {
+    kept: Mutex<BTreeMap<(String, DocumentId), SourceDocument>>,
+    pub(crate) failure: Mutex<Option<ErrorKind>>,
+}
+
+fn partition(scope: &TenantScope) -> String {
+    format!("{}/{}", scope.tenant(), scope.collection())
+}
+
+impl DoubleDocuments {
+    fn check(&self) -> Result<()> {
+        match *self.failure.lock().unwrap() {
+            Some(kind) => Err(Error::new(kind, "the store was told to fail")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl DocumentStore for DoubleDocuments {
+    async fn upsert(
+        &self,
+        scope: &TenantScope,
+        documents: Vec<SourceDocument>,
+        _ctx: &RunContext,
+    ) -> Result<Upserted> {
+        self.check()?;
+        let count = documents.len() as u64;
+        for document in documents {
+            self.kept.lock().unwrap().insert((partition(scope), document.id.clone()), document);
+        }
+        Ok(Upserted { documents: count, chunks: count, embedded: count, generation: 1, unchanged: 0 })
+    }
+
+    async fn delete(&self, scope: &TenantScope, ids: &[DocumentId], _ctx: &RunContext) -> Result<u64> {
+        self.check()?;
+        let mut kept = self.kept.lock().unwrap();
+        Ok(ids.iter().filter(|id| kept.remove(&(partition(scope), (*id).clone())).is_some()).count() as u64)
+    }
+
+    async fn get(&self, scope: &TenantScope, id: &DocumentId, _ctx: &RunContext) -> Result<Option<Document>> {
+        self.check()?;
+        let found = self.kept.lock().unwrap().get(&(partition(scope), id.clone())).cloned();
+        Ok(found.map(|SourceDocument { id, title, uri, kind, source_text, metadata, .. }| {
+            let source_hash = "hash".into();
+            Document { id, title, uri, kind, source_text, source_hash, metadata, chunks: 1 }
+        }))
+    }
+
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        after: Option<&DocumentId>,
+        limit: usize,
+        _ctx: &RunContext,
+    ) -> Result<Vec<DocumentEntry>> {
+        self.check()?;
+        let kept = self.kept.lock().unwrap();
+        let here =
+            kept.iter().filter(|((place, id), _)| *place == partition(scope) && after.is_none_or(|a| id > a));
+        let entry = |document: &SourceDocument| DocumentEntry {
+            id: document.id.clone(),
+            title: document.title.clone(),
+            uri: document.uri.clone(),
+            bytes: document.source_text.len() as u64,
+            chunks: 1,
+        };
+        Ok(here.map(|(_, document)| entry(document)).take(limit).collect())
+    }
+
+    async fn stats(&self, _scope: &TenantScope, _ctx: &RunContext) -> Result<StoreStats> {
+        self.check()?;
+        let documents = self.kept.lock().unwrap().len() as u64;
+        Ok(StoreStats { documents, chunks: documents, generation: 1 })
+    }
+}
+
+/// Remembers nothing.
+struct NoMemory;
+
+#[async_trait]
+impl Memory for NoMemory {
+    async fn append(&self, _key: &SessionKey, _turn: Vec<Message>, _ctx: &RunContext) -> Result<()> {
+        Ok(())
+    }
+
+    async fn recall(&self, _key: &SessionKey, _limit: usize, _ctx: &RunContext) -> Result<Vec<Message>> {
+        Ok(Vec::new())
+    }
+
+    async fn sessions(
+        &self,
+        _scope: &TenantScope,
+        _after: Option<&SessionId>,
+        _limit: usize,
+        _ctx: &RunContext,
+    ) -> Result<Vec<SessionSummary>> {
+        Ok(Vec::new())
+    }
+
+    async fn forget(&self, _key: &SessionKey, _ctx: &RunContext) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+/// All doubles, with handles to look into them.
+#[derive(Clone, Default)]
+pub(crate) struct Doubles {
+    pub(crate) agent: Arc<DoubleAgent>,
+    pub(crate) retriever: Arc<DoubleRetriever>,
+    pub(crate) documents: Arc<DoubleDocuments>,
+}
+
+impl Doubles {
+    pub(crate) fn services(&self) -> Services {
+        Services {
+            agent: self.agent.clone(),
+            retriever: self.retriever.clone(),
+            memory: Arc::new(NoMemory),
+            documents: self.documents.clone(),
+        }
+    }
+}
