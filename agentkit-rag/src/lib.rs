@@ -1,7 +1,9 @@
 //! Hybrid retrieval in process: loading, chunking, local embeddings, a crash-safe index, cited answers.
 
+pub mod answer;
 pub mod chunk;
 pub mod embed;
+pub mod eval;
 mod index;
 pub mod load;
 pub mod models;

@@ -1,0 +1,23 @@
+//! Answering from passages: an agent that retrieves, asks a model and cites, and a model that quotes.
+//!
+//! [`RagAgent`] is the way of a question: contextual query, retrieval, packing, model, citations, memory. It
+//! works with any [`ChatModel`](agentkit_core::ChatModel). [`ExtractiveModel`] is the one that needs no weights
+//! and no network: it answers with the best supported sentences of the passages, word for word, or says that
+//! there are none.
+
+mod agent;
+mod cite;
+mod contextual;
+mod extractive;
+mod pack;
+mod run;
+mod score;
+mod sentence;
+mod terms;
+mod values;
+
+pub use agent::RagAgent;
+pub use extractive::ExtractiveModel;
+
+/// What an answer says when the passages do not support one.
+pub const REFUSAL: &str = "The sources do not say.";

@@ -1,0 +1,212 @@
+//! One run of the agent: its steps in order, and what becomes of the model's events.
+
+use agentkit_core::{
+    AgentEventKind, AgentInput, ChatEvent, ChatRequest, Emitter, Error, ErrorKind, FinishReason, Message,
+    Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey, Source,
+};
+
+use super::REFUSAL;
+use super::agent::RagAgent;
+use super::cite::{MarkerReader, citation, support, without_markers};
+use super::contextual::standalone;
+use super::pack::{estimate_tokens, pack};
+
+/// Most messages recalled of a session.
+const RECALLED: usize = 20;
+/// Share of the model's context that the history may take: one in so many.
+const HISTORY_SHARE: usize = 4;
+/// Share of the model's context that is kept for its answer, and the most that is.
+const ANSWER_SHARE: usize = 4;
+const ANSWER_TOKENS: usize = 2_048;
+
+type Out = Emitter<AgentEventKind>;
+
+/// A question on its way.
+pub(super) struct Run {
+    pub(super) agent: RagAgent,
+    pub(super) input: AgentInput,
+    pub(super) ctx: RunContext,
+}
+
+impl Run {
+    /// Runs all steps; an error ends the run and nothing is remembered.
+    pub(super) async fn drive(self, out: Out) -> Result<()> {
+        let (text, outcome) = self.ctx.run(Box::pin(self.answer(&out))).await?;
+        self.remember(text).await?;
+        out.emit(AgentEventKind::Done { outcome }).await
+    }
+
+    async fn answer(&self, out: &Out) -> Result<(String, Outcome)> {
+        let trace_id = self.ctx.trace().trace_id();
+        out.emit(AgentEventKind::Started { trace_id, session_id: self.input.session.clone() }).await?;
+        let history = self.history().await?;
+        let query = standalone(&self.input.message, &user_turns(&history));
+        let sources = self.retrieve(&query, &history).await?;
+        let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
+        out.emit(AgentEventKind::Retrieved { query, sources }).await?;
+        if passages.is_empty() {
+            out.emit(AgentEventKind::Delta { text: REFUSAL.into() }).await?;
+            return Ok((REFUSAL.into(), Outcome::Refused));
+        }
+        self.ask_model(out, history, passages).await
+    }
+
+    /// The session's latest messages, as many as fit.
+    async fn history(&self) -> Result<Vec<Turn>> {
+        let (Some(memory), Some(key)) = (&self.agent.memory, self.session_key()) else {
+            return Ok(Vec::new());
+        };
+        let messages = memory.recall(&key, RECALLED, &self.ctx).await?;
+        let mut left = self.agent.model.info().context_tokens / HISTORY_SHARE;
+        let mut turns: Vec<Turn> = Vec::new();
+        for message in messages.iter().rev().filter(|m| matches!(m.role, Role::User | Role::Assistant)) {
+            // The numbers of an earlier answer mean other passages than those of this turn.
+            let text = without_markers(&message.joined_text());
+            let Some(rest) = left.checked_sub(estimate_tokens(&text)) else { break };
+            left = rest;
+            turns.push(Turn { role: message.role, text });
+        }
+        turns.reverse();
+        // Some models want the user to speak first.
+        let first = turns.iter().position(|turn| turn.role == Role::User).unwrap_or(turns.len());
+        Ok(turns.split_off(first))
+    }
+
+    async fn retrieve(&self, query: &str, history: &[Turn]) -> Result<Vec<Source>> {
+        let mut request = SearchRequest::new(self.input.scope.clone(), query)
+            .top_k(self.agent.top_k)
+            .plan(self.agent.plan.clone());
+        request.filter.clone_from(&self.input.filter);
+        let response = self.agent.retriever.search(&request, &self.ctx).await?;
+        let packed = pack(response.hits, self.passage_budget(history));
+        Ok((1..).zip(packed).map(|(number, (passage, score))| Source { number, passage, score }).collect())
+    }
+
+    /// Tokens the passages may have beside everything else the model is given.
+    fn passage_budget(&self, history: &[Turn]) -> usize {
+        let whole = self.agent.model.info().context_tokens;
+        let answer = (whole / ANSWER_SHARE).min(ANSWER_TOKENS);
+        let said: usize = history.iter().map(|turn| estimate_tokens(&turn.text)).sum();
+        let fixed = estimate_tokens(&self.agent.instructions) + estimate_tokens(&self.input.message);
+        whole.saturating_sub(answer + said + fixed).min(self.agent.context_tokens)
+    }
+
+    async fn ask_model(
+        &self,
+        out: &Out,
+        history: Vec<Turn>,
+        passages: Vec<Passage>,
+    ) -> Result<(String, Outcome)> {
+        let request = self.request(history, passages.clone());
+        let mut stream = self.agent.model.stream(request, &self.ctx).await?;
+        let native = self.agent.model.info().capabilities.citations;
+        let markers = (!native).then(MarkerReader::default);
+        let mut answer = Answer { ctx: &self.ctx, out, passages, markers, text: String::new(), cited: 0 };
+        while let Some(event) = stream.next().await {
+            if let Some(reason) = answer.take(event?).await? {
+                let outcome = answer.outcome(reason)?;
+                return Ok((answer.text, outcome));
+            }
+        }
+        Err(Error::internal("the model's stream ended without a finish reason"))
+    }
+
+    fn request(&self, history: Vec<Turn>, passages: Vec<Passage>) -> ChatRequest {
+        let mut messages = vec![Message::system(self.agent.instructions.to_string())];
+        messages.extend(history.into_iter().map(|turn| Message::text(turn.role, turn.text)));
+        let question = Part::Text { text: self.input.message.clone() };
+        messages.push(Message { role: Role::User, parts: vec![Part::Passages { passages }, question] });
+        ChatRequest::new(messages)
+    }
+
+    async fn remember(&self, answer: String) -> Result<()> {
+        let (Some(memory), Some(key)) = (&self.agent.memory, self.session_key()) else { return Ok(()) };
+        let turn = vec![Message::user(self.input.message.clone()), Message::assistant(answer)];
+        self.ctx.run(memory.append(&key, turn, &self.ctx)).await
+    }
+
+    fn session_key(&self) -> Option<SessionKey> {
+        let session = self.input.session.clone()?;
+        Some(SessionKey::new(self.input.scope.clone(), session))
+    }
+}
+
+/// What was said before.
+struct Turn {
+    role: Role,
+    text: String,
+}
+
+fn user_turns(history: &[Turn]) -> Vec<&str> {
+    history.iter().filter(|turn| turn.role == Role::User).map(|turn| turn.text.as_str()).collect()
+}
+
+/// An answer being made.
+struct Answer<'r> {
+    ctx: &'r RunContext,
+    out: &'r Out,
+    passages: Vec<Passage>,
+    /// Reads `[n]`, if the model does not cite by itself.
+    markers: Option<MarkerReader>,
+    text: String,
+    cited: usize,
+}
+
+impl Answer<'_> {
+    /// Passes a model's event on; gives the reason if it was the last.
+    async fn take(&mut self, event: ChatEvent) -> Result<Option<FinishReason>> {
+        match event {
+            ChatEvent::Delta { text } => self.delta(text).await?,
+            ChatEvent::Citation(cited) if self.markers.is_none() => {
+                self.cite(cited.number, cited.span).await?;
+            }
+            ChatEvent::Usage(usage) => {
+                self.out.emit(AgentEventKind::Usage(usage)).await?;
+                self.ctx.spend_tokens(usage.total())?;
+            }
+            ChatEvent::Finished { reason } => return Ok(Some(reason)),
+            // No tool was offered, and events of a later version have no meaning here.
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    async fn delta(&mut self, text: String) -> Result<()> {
+        self.text.push_str(&text);
+        let found = self.markers.as_mut().map(|reader| reader.push(&text)).unwrap_or_default();
+        self.out.emit(AgentEventKind::Delta { text }).await?;
+        for marker in found {
+            for number in marker.numbers {
+                let passage = number.checked_sub(1).and_then(|at| self.passages.get(at));
+                let span = passage.map(|passage| support(&marker.claim, passage)).unwrap_or_default();
+                self.cite(number, span).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn cite(&mut self, number: usize, span: agentkit_core::Span) -> Result<()> {
+        let Some(citation) = citation(number, span, &self.passages) else {
+            tracing::warn!(number, ?span, "dropped a citation that quotes no passage");
+            return Ok(());
+        };
+        self.cited += 1;
+        self.out.emit(AgentEventKind::Citation(citation)).await
+    }
+
+    fn outcome(&self, reason: FinishReason) -> Result<Outcome> {
+        match reason {
+            FinishReason::Refused => Ok(Outcome::Refused),
+            FinishReason::Stop if self.cited == 0 && self.text.trim().starts_with(REFUSAL) => {
+                Ok(Outcome::Refused)
+            }
+            FinishReason::Stop => Ok(Outcome::Answered),
+            FinishReason::Length => Ok(Outcome::Truncated),
+            FinishReason::ContentFilter => Err(Error::new(
+                ErrorKind::Unsupported,
+                "the model's provider withheld the answer; rephrase the question or use another model",
+            )),
+            other => Err(Error::internal(format!("the model stopped for {other:?}, which was not offered"))),
+        }
+    }
+}
