@@ -138,6 +138,10 @@ impl RunContext {
     /// # Cancel safety
     /// Cancel safe: it holds no state.
     pub async fn stopped(&self) -> Error {
+        // A timer for a moment that has passed is not ready before the runtime's next tick.
+        if let Err(stop) = self.check() {
+            return stop;
+        }
         let deadline = async {
             match self.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -188,9 +192,7 @@ impl RunContext {
             work(&inner)
         });
         self.run(async {
-            task.await.unwrap_or_else(|join| {
-                Err(Error::internal("blocking work panicked").with_source(join))
-            })
+            task.await.unwrap_or_else(|join| Err(Error::internal("blocking work panicked").with_source(join)))
         })
         .await
     }
@@ -300,11 +302,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_earlier_deadline_wins_and_stops_work_that_never_ends() {
-        let ctx = RunContext::new().with_timeout(Duration::from_secs(1)).with_timeout(Duration::from_secs(60));
+        let ctx =
+            RunContext::new().with_timeout(Duration::from_secs(1)).with_timeout(Duration::from_secs(60));
         let begun = Instant::now();
         let stop = ctx.run(std::future::pending::<Result<()>>()).await.unwrap_err();
         assert_eq!(stop.kind(), ErrorKind::DeadlineExceeded);
         assert_eq!(begun.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test]
+    async fn work_that_is_ready_at_once_does_not_outrun_a_deadline_that_has_passed() {
+        let late = RunContext::new().with_timeout(Duration::ZERO);
+        assert!(late.run(async { Ok(()) }).await.unwrap_err().is_stopped());
     }
 
     #[tokio::test]

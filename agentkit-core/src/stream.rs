@@ -65,13 +65,12 @@ impl<T> Stream for Generated<T> {
         {
             this.failure = end.err();
             this.producer = None;
+            // A clone of the emitter may outlive its producer; the stream ends all the same, behind what it holds.
+            // A pending channel does not tell: it is also pending when the task has used up its share of time.
+            this.items.close();
         }
         match this.items.poll_recv(cx) {
             Poll::Ready(None) => Poll::Ready(this.failure.take().map(Err)),
-            Poll::Pending if this.producer.is_none() => {
-                // A clone of the emitter outlived its producer; the stream is over all the same.
-                Poll::Ready(this.failure.take().map(Err))
-            }
             other => other,
         }
     }
@@ -100,13 +99,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_item_is_lost_in_a_task_that_never_waits() {
+        for _ in 0..100 {
+            let mut stream = Generated::new(|out| async move {
+                for n in 0..10 {
+                    out.emit(n).await?;
+                }
+                Ok(())
+            });
+            for expected in 0..10 {
+                assert_eq!(stream.next().await.unwrap().unwrap(), expected);
+            }
+            assert!(stream.next().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_emitter_that_outlives_its_producer_does_not_hold_the_stream_open() {
+        let (hand_out, kept) = tokio::sync::oneshot::channel();
+        let mut stream = Generated::new(|out| async move {
+            out.emit(1).await?;
+            hand_out.send(out.clone()).map_err(|_| Error::internal("the test waits for it"))
+        });
+        assert_eq!(stream.next().await.unwrap().unwrap(), 1);
+        assert!(stream.next().await.is_none());
+        assert!(kept.await.unwrap().emit(2).await.unwrap_err().is_stopped());
+    }
+
+    #[tokio::test]
     async fn dropping_the_stream_drops_the_producer() {
         let held = std::sync::Arc::new(());
         let inside = held.clone();
         let mut stream = Generated::new(|out| async move {
-            let _inside = inside;
             out.emit(1).await?;
             std::future::pending::<()>().await;
+            drop(inside);
             Ok(())
         });
         assert_eq!(stream.next().await.unwrap().unwrap(), 1);

@@ -120,11 +120,17 @@ impl<T: TypedTool> Tool for ErasedTool<T> {
     }
 
     async fn call(&self, arguments: Value, ctx: &RunContext) -> Result<Value> {
-        let arguments = serde_json::from_value(arguments).map_err(|error| {
-            Error::invalid_input(format!("arguments of tool {:?} do not fit its schema: {error}", T::NAME))
-        })?;
+        let unfit = |why: &str| {
+            Error::invalid_input(format!("arguments of tool {:?} do not fit its schema: {why}", T::NAME))
+        };
+        // serde would read a list as a struct's fields in order.
+        if !arguments.is_object() {
+            return Err(unfit("they must be an object"));
+        }
+        let arguments = serde_json::from_value(arguments).map_err(|error| unfit(&error.to_string()))?;
         let output = ctx.run(self.tool.call(arguments, ctx)).await?;
-        serde_json::to_value(output)
-            .map_err(|error| Error::internal(format!("serialise the output of tool {:?}", T::NAME)).with_source(error))
+        serde_json::to_value(output).map_err(|error| {
+            Error::internal(format!("serialise the output of tool {:?}", T::NAME)).with_source(error)
+        })
     }
 }

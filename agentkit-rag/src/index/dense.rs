@@ -4,12 +4,12 @@
 //! a scan of the matches as soon as fewer than about a third of the chunks match (measured, see
 //! `docs/adr/0004-filtered-search.md`), so filtered and small searches are exact.
 
-use agentkit_core::{Result, RunContext};
+use agentkit_core::Result;
 use tantivy::DocAddress;
 
 use super::filter::Bitmap;
-use super::ranking::{Best, Scored, keep_best};
-use super::snapshot::Snapshot;
+use super::graph::Graph;
+use super::ranking::{Best, LegSearch, Scored, keep_best};
 use super::vectors::Vectors;
 
 /// Below this many matches a scan takes about a millisecond and the graph gains nothing.
@@ -22,35 +22,24 @@ const EF_SEARCH: usize = 128;
 const ROWS_BETWEEN_CHECKS: usize = 4096;
 
 /// The best `limit` of the `allowed` chunks by cosine with the unit vector `query`.
-pub(super) fn search(
-    snapshot: &Snapshot,
-    query: &[f32],
-    allowed: &[Bitmap],
-    limit: usize,
-    ctx: &RunContext,
-) -> Result<Vec<Scored>> {
-    let matches: u64 = allowed.iter().map(Bitmap::count).sum();
+pub(super) fn search(leg: LegSearch<'_>, query: &[f32]) -> Result<Vec<Scored>> {
+    let snapshot = leg.snapshot;
+    let matches: u64 = leg.allowed.iter().map(Bitmap::count).sum();
     let worthwhile = matches >= SCAN_BELOW && matches * GRAPH_SHARE >= snapshot.chunks();
     let scored = match &snapshot.graph {
         Some(graph) if worthwhile => {
-            let mut found = through_graph(snapshot, graph, query, allowed, limit);
-            found.extend(scan(snapshot, query, allowed, limit, graph.slots(), ctx)?);
+            let mut found = through_graph(leg, graph, query);
+            found.extend(scan(leg, query, graph.slots())?);
             found
         }
-        _ => scan(snapshot, query, allowed, limit, 0, ctx)?,
+        _ => scan(leg, query, 0)?,
     };
-    Ok(keep_best(scored, limit))
+    Ok(keep_best(scored, leg.limit))
 }
 
 /// Scores every allowed chunk whose slot is `from` or later.
-fn scan(
-    snapshot: &Snapshot,
-    query: &[f32],
-    allowed: &[Bitmap],
-    limit: usize,
-    from: u32,
-    ctx: &RunContext,
-) -> Result<Vec<Scored>> {
+fn scan(leg: LegSearch<'_>, query: &[f32], from: u32) -> Result<Vec<Scored>> {
+    let LegSearch { snapshot, allowed, limit, ctx } = leg;
     let mut best = Best::new(limit, 0.0);
     for (ordinal, (view, allowed)) in (0..).zip(snapshot.segments.iter().zip(allowed)) {
         for (row, doc) in allowed.iter().enumerate() {
@@ -67,13 +56,8 @@ fn scan(
     Ok(scored(best))
 }
 
-fn through_graph(
-    snapshot: &Snapshot,
-    graph: &super::graph::Graph,
-    query: &[f32],
-    allowed: &[Bitmap],
-    limit: usize,
-) -> Vec<Scored> {
+fn through_graph(leg: LegSearch<'_>, graph: &Graph, query: &[f32]) -> Vec<Scored> {
+    let LegSearch { snapshot, allowed, limit, .. } = leg;
     let place = |slot: u32| {
         let address = snapshot.place(slot)?;
         let segment = address.segment_ord as usize;
@@ -83,9 +67,9 @@ fn through_graph(
     };
     let breadth = EF_SEARCH.max(limit);
     let found = graph.search(&snapshot.vectors, query, breadth, &|slot| place(slot).is_some());
-    let placed = found.into_iter().filter_map(|(slot, score)| {
-        place(slot).map(|(address, key)| Scored { address, key, score })
-    });
+    let placed = found
+        .into_iter()
+        .filter_map(|(slot, score)| place(slot).map(|(address, key)| Scored { address, key, score }));
     placed.collect()
 }
 
@@ -118,7 +102,9 @@ pub(super) fn unit(mut vector: Vec<f32>, vectors: &Vectors) -> Result<Vec<f32>, 
         return Err("it is zero or not finite, so it has no direction".into());
     }
     if (norm - 1.0).abs() > 1e-6 {
-        vector.iter_mut().for_each(|component| *component /= norm);
+        for component in &mut vector {
+            *component /= norm;
+        }
     }
     Ok(vector)
 }

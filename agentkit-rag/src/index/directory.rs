@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tantivy::Directory;
 use tantivy::directory::error::{DeleteError, LockError, OpenDirectoryError, OpenReadError, OpenWriteError};
 use tantivy::directory::{
     AntiCallToken, DirectoryLock, FileHandle, Lock, META_LOCK, OwnedBytes, TerminatingWrite, WatchCallback,
     WatchHandle, WritePtr,
 };
-use tantivy::{Directory, HasLen};
 
 use super::{mapped, sealed};
 
@@ -101,7 +101,8 @@ fn verify_footer(bytes: &[u8]) -> Result<(), &'static str> {
     let body_length = rest.len().checked_sub(length).ok_or("its footer is malformed")?;
     let (body, footer) = rest.split_at(body_length);
     let footer: serde_json::Value = serde_json::from_slice(footer).map_err(|_| "its footer is malformed")?;
-    let expected = footer.get("crc").and_then(serde_json::Value::as_u64).ok_or("its footer has no checksum")?;
+    let expected =
+        footer.get("crc").and_then(serde_json::Value::as_u64).ok_or("its footer has no checksum")?;
     if u64::from(crc32fast::hash(body)) != expected {
         return Err("its checksum does not match");
     }
@@ -213,6 +214,8 @@ impl TerminatingWrite for SyncedWriter {
 
 #[cfg(test)]
 mod tests {
+    use tantivy::HasLen;
+
     use super::*;
 
     fn written(folder: &Path) -> SafeDirectory {

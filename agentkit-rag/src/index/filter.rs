@@ -10,7 +10,7 @@ use std::ops::Bound;
 use agentkit_core::{Filter, Metadata, Range, Scalar};
 use tantivy::postings::Postings;
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::{DocSet, SegmentReader, TERMINATED};
+use tantivy::{SegmentReader, TERMINATED};
 
 /// A set of a segment's records.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,7 +139,8 @@ impl TermRange {
 
 /// The terms between the bounds of `range`; none if the bounds are of different types.
 fn term_range(range: &Range) -> Option<TermRange> {
-    let of_type = |bound: &Scalar| term(&range.field, bound).split_once('\0').and_then(|(_, v)| v.chars().next());
+    let of_type =
+        |bound: &Scalar| term(&range.field, bound).split_once('\0').and_then(|(_, v)| v.chars().next());
     let kind = of_type(range.bounds().next()?)?;
     if range.bounds().any(|bound| of_type(bound) != Some(kind)) {
         return None;

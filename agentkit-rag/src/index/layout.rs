@@ -52,7 +52,11 @@ pub(super) fn check_manifest(root: &Path, embedder: &EmbedderIdentity) -> Result
     if manifest.format != FORMAT {
         return Err(Error::new(
             ErrorKind::Mismatch,
-            format!("index {} has format {}, this build reads format {FORMAT}", root.display(), manifest.format),
+            format!(
+                "index {} has format {}, this build reads format {FORMAT}",
+                root.display(),
+                manifest.format
+            ),
         ));
     }
     if manifest.embedder != *embedder {
@@ -106,7 +110,11 @@ fn lock(root: &Path) -> Result<WriterLock> {
             let _ = file.read_to_string(&mut holder);
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("index {} already has a writer ({}); stop it or write through it", root.display(), holder.trim()),
+                format!(
+                    "index {} already has a writer ({}); stop it or write through it",
+                    root.display(),
+                    holder.trim()
+                ),
             ));
         }
     }

@@ -7,7 +7,7 @@
 //! The formula is that of Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond"
 //! (2009), with Lucene's idf, `k1` = 1.2 and `b` = 0.75.
 
-use agentkit_core::{Result, RunContext};
+use agentkit_core::Result;
 use tantivy::postings::Postings;
 use tantivy::query::{
     Bm25StatisticsProvider, BooleanQuery, BoostQuery, EnableScoring, Occur, Query, TermQuery,
@@ -16,8 +16,7 @@ use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::tokenizer::{TextAnalyzer, TokenStream};
 use tantivy::{DocAddress, DocSet, Term};
 
-use super::filter::Bitmap;
-use super::ranking::{Best, Scored, keep_best};
+use super::ranking::{Best, LegSearch, Scored, keep_best};
 use super::snapshot::{Snapshot, text_index_failed};
 
 const K1: f32 = 1.2;
@@ -30,22 +29,16 @@ const MAX_TERMS: usize = 256;
 const SLACK: f32 = 1e-4;
 
 /// The best `limit` of the `allowed` chunks by BM25; chunks without any word of the query are not found.
-pub(super) fn search(
-    snapshot: &Snapshot,
-    analyzer: &TextAnalyzer,
-    text: &str,
-    allowed: &[Bitmap],
-    limit: usize,
-    ctx: &RunContext,
-) -> Result<Vec<Scored>> {
+pub(super) fn search(leg: LegSearch<'_>, analyzer: &TextAnalyzer, text: &str) -> Result<Vec<Scored>> {
+    let snapshot = leg.snapshot;
     let terms = query_terms(snapshot, analyzer, text);
     if terms.is_empty() || snapshot.chunks() == 0 {
         return Ok(Vec::new());
     }
-    let candidates = candidates(snapshot, &terms, allowed, limit, ctx).map_err(text_index_failed)?;
-    ctx.check()?;
+    let candidates = candidates(leg, &terms).map_err(text_index_failed)?;
+    leg.ctx.check()?;
     let scored = rescore(snapshot, &terms, candidates).map_err(text_index_failed)?;
-    Ok(keep_best(scored, limit))
+    Ok(keep_best(scored, leg.limit))
 }
 
 /// A term to look up and how much it counts.
@@ -72,13 +65,8 @@ fn query_terms(snapshot: &Snapshot, analyzer: &TextAnalyzer, text: &str) -> Vec<
     words.iter().flat_map(both).collect()
 }
 
-fn candidates(
-    snapshot: &Snapshot,
-    terms: &[QueryTerm],
-    allowed: &[Bitmap],
-    limit: usize,
-    ctx: &RunContext,
-) -> tantivy::Result<Vec<DocAddress>> {
+fn candidates(leg: LegSearch<'_>, terms: &[QueryTerm]) -> tantivy::Result<Vec<DocAddress>> {
+    let LegSearch { snapshot, allowed, limit, ctx } = leg;
     let clauses = terms.iter().map(|QueryTerm { term, boost }| {
         let query = TermQuery::new(term.clone(), IndexRecordOption::WithFreqs);
         (Occur::Should, Box::new(BoostQuery::new(Box::new(query), *boost)) as Box<dyn Query>)
@@ -113,9 +101,10 @@ fn rescore(
         .into_iter()
         .map(|address| Scored { address, key: key_of(snapshot, address), score: 0.0 })
         .collect();
-    let averages = [average_words(snapshot, snapshot.fields.text)?, average_words(snapshot, snapshot.fields.context)?];
+    let text_average = average_words(snapshot, snapshot.fields.text)?;
+    let context_average = average_words(snapshot, snapshot.fields.context)?;
     for QueryTerm { term, boost } in terms {
-        let average = averages[usize::from(term.field() != snapshot.fields.text)];
+        let average = if term.field() == snapshot.fields.text { text_average } else { context_average };
         let weight = idf(snapshot.doc_freq(term)?, snapshot.chunks()) * (1.0 + K1) * boost;
         for group in scored.chunk_by_mut(|a, b| a.address.segment_ord == b.address.segment_ord) {
             add_term(snapshot, term, weight, average, group)?;

@@ -35,8 +35,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agentkit_core::{
-    DocumentId, EmbedSide, Embedder, Error, Metadata, Result, Retriever, RunContext, SearchRequest, SearchResponse,
-    TenantScope,
+    DocumentId, EmbedSide, Embedder, Error, Metadata, Result, Retriever, RunContext, SearchRequest,
+    SearchResponse, TenantScope,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -160,6 +160,8 @@ pub struct IndexStats {
     pub chunks: u64,
     /// Grows with every commit.
     pub generation: u64,
+    /// Chunks that the graph covers, deleted ones included; 0 while searches are exact.
+    pub graph_chunks: u64,
 }
 
 impl Index {
@@ -173,9 +175,8 @@ impl Index {
     /// corrupt, resource exhausted, or unavailable.
     pub async fn open(folder: impl AsRef<Path>, embedder: Arc<dyn Embedder>) -> Result<Self> {
         let (root, identity) = (folder.as_ref().to_owned(), embedder.identity().clone());
-        let lock = RunContext::new()
-            .run_blocking(move |_| layout::open_for_writing(&root, &identity))
-            .await?;
+        let lock =
+            RunContext::new().run_blocking(move |_| layout::open_for_writing(&root, &identity)).await?;
         Ok(Self::new(folder.as_ref(), embedder, Some(lock)))
     }
 
@@ -190,12 +191,17 @@ impl Index {
     /// Not found if there is no index, mismatch, corrupt, or unavailable.
     pub async fn open_read_only(folder: impl AsRef<Path>, embedder: Arc<dyn Embedder>) -> Result<Self> {
         let (root, identity) = (folder.as_ref().to_owned(), embedder.identity().clone());
-        RunContext::new().run_blocking(move |_| layout::check_manifest(&root, &identity)).await.map_err(|error| {
-            if !error.is_not_found() {
-                return error;
-            }
-            Error::not_found(format!("there is no index in {}; ingest documents first", folder.as_ref().display()))
-        })?;
+        RunContext::new().run_blocking(move |_| layout::check_manifest(&root, &identity)).await.map_err(
+            |error| {
+                if !error.is_not_found() {
+                    return error;
+                }
+                Error::not_found(format!(
+                    "there is no index in {}; ingest documents first",
+                    folder.as_ref().display()
+                ))
+            },
+        )?;
         Ok(Self::new(folder.as_ref(), embedder, None))
     }
 
@@ -277,7 +283,12 @@ impl Index {
     ///
     /// # Errors
     /// Stopped, corrupt, or unavailable.
-    pub async fn get(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<Option<StoredDocument>> {
+    pub async fn get(
+        &self,
+        scope: &TenantScope,
+        id: &DocumentId,
+        ctx: &RunContext,
+    ) -> Result<Option<StoredDocument>> {
         let id = id.clone();
         self.read(scope, ctx, move |snapshot| {
             let Some(record) = snapshot.document(&id)? else { return Ok(None) };
@@ -336,6 +347,7 @@ impl Index {
                 documents: snapshot.documents(),
                 chunks: snapshot.chunks(),
                 generation: snapshot.generation,
+                graph_chunks: snapshot.graph.as_ref().map_or(0, |graph| graph.slots().into()),
             }
         }))
     }
@@ -395,7 +407,11 @@ impl Index {
         let dimension = self.shared.embedder.identity().dimension;
         let writes = self.shared.lock.is_some();
         let open = move |_: &RunContext| {
-            if writes { Partition::open(&folder, dimension) } else { Partition::open_read_only(&folder, dimension) }
+            if writes {
+                Partition::open(&folder, dimension)
+            } else {
+                Partition::open_read_only(&folder, dimension)
+            }
         };
         let partition = Arc::new(RunContext::new().run_blocking(open).await?);
         partitions.insert(scope.clone(), partition.clone());
@@ -408,7 +424,8 @@ impl Index {
         }
         let texts = vec![request.text.clone()];
         let embedded = ctx.run(self.shared.embedder.embed(EmbedSide::Query, texts, ctx)).await?;
-        let vector = embedded.into_iter().next().ok_or_else(|| Error::internal("the embedder gave no vector"))?;
+        let vector =
+            embedded.into_iter().next().ok_or_else(|| Error::internal("the embedder gave no vector"))?;
         Ok(Some(vector.into_vec()))
     }
 }
@@ -418,13 +435,17 @@ impl Retriever for Index {
     async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
         request.validate()?;
         ctx.check()?;
-        let Some(partition) = self.partition(&request.scope).await? else { return Ok(SearchResponse::default()) };
+        let Some(partition) = self.partition(&request.scope).await? else {
+            return Ok(SearchResponse::default());
+        };
         let vector = self.query_vector(request, ctx).await?;
         let (shared, request, snapshot) = (self.shared.clone(), request.clone(), partition.snapshot());
         ctx.run_blocking(move |ctx| {
             let vector = vector.map(|vector| dense::unit(vector, &snapshot.vectors)).transpose();
             let vector = vector.map_err(|problem| {
-                Error::invalid_input(format!("the query cannot be embedded: the vector is unusable, {problem}"))
+                Error::invalid_input(format!(
+                    "the query cannot be embedded: the vector is unusable, {problem}"
+                ))
             })?;
             Search {
                 snapshot: &snapshot,

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use agentkit_core::{
-    Error, ErrorKind, Explanation, Fusion, Hit, Leg, LegExplanation, Result, RunContext, SearchPlan, SearchRequest,
-    SearchResponse,
+    Error, ErrorKind, Explanation, Fusion, Hit, Leg, LegExplanation, Result, RunContext, SearchPlan,
+    SearchRequest, SearchResponse,
 };
 use tantivy::DocAddress;
 use tantivy::tokenizer::TextAnalyzer;
 
 use super::filter::Bitmap;
-use super::ranking::{Candidate, Scored, best_first};
+use super::ranking::{Candidate, LegSearch, Scored, best_first};
 use super::snapshot::Snapshot;
 use super::{dense, lexical};
 
@@ -42,23 +42,28 @@ impl Search<'_> {
     fn rank(&self, plan: &SearchPlan, allowed: &[Bitmap]) -> Result<Vec<Candidate>> {
         match plan {
             SearchPlan::Dense { candidates } => {
-                let vector = self.vector.ok_or_else(|| Error::internal("the plan needs the query's vector"))?;
-                let limit = (*candidates).max(self.request.top_k);
-                let found = dense::search(self.snapshot, vector, allowed, limit, self.ctx)?;
-                Ok(as_leg(Leg::Dense, found))
+                let vector =
+                    self.vector.ok_or_else(|| Error::internal("the plan needs the query's vector"))?;
+                Ok(as_leg(Leg::Dense, dense::search(self.leg(allowed, *candidates), vector)?))
             }
             SearchPlan::Lexical { candidates } => {
-                let limit = (*candidates).max(self.request.top_k);
-                let text = &self.request.text;
-                let found = lexical::search(self.snapshot, self.analyzer, text, allowed, limit, self.ctx)?;
-                Ok(as_leg(Leg::Lexical, found))
+                let leg = self.leg(allowed, *candidates);
+                Ok(as_leg(Leg::Lexical, lexical::search(leg, self.analyzer, &self.request.text)?))
             }
             SearchPlan::Fuse { method, inputs } => {
                 let rankings = inputs.iter().map(|input| self.rank(input, allowed)).collect::<Result<_>>()?;
                 fuse(*method, rankings)
             }
-            _ => Err(Error::new(ErrorKind::Unsupported, "the embedded index does not know this node of the plan")),
+            _ => Err(Error::new(
+                ErrorKind::Unsupported,
+                "the embedded index does not know this node of the plan",
+            )),
         }
+    }
+
+    fn leg<'l>(&'l self, allowed: &'l [Bitmap], candidates: usize) -> LegSearch<'l> {
+        let limit = candidates.max(self.request.top_k);
+        LegSearch { snapshot: self.snapshot, allowed, limit, ctx: self.ctx }
     }
 
     fn hit(&self, candidate: Candidate, fusion: Option<Fusion>) -> Result<Hit> {
@@ -95,9 +100,11 @@ fn fuse(method: Fusion, rankings: Vec<Vec<Candidate>>) -> Result<Vec<Candidate>>
         for (candidate, rank) in ranking.into_iter().zip(1_u16..) {
             let share = 1.0 / (k + f32::from(rank));
             let legs = scaled(candidate.legs, candidate.score, share);
-            let sum = fused
-                .entry(candidate.address)
-                .or_insert(Candidate { score: 0.0, legs: Vec::new(), ..candidate });
+            let sum = fused.entry(candidate.address).or_insert(Candidate {
+                score: 0.0,
+                legs: Vec::new(),
+                ..candidate
+            });
             sum.score += share;
             sum.legs.extend(legs);
         }

@@ -2,8 +2,21 @@
 
 use std::cmp::Ordering;
 
-use agentkit_core::LegExplanation;
+use agentkit_core::{LegExplanation, RunContext};
 use tantivy::DocAddress;
+
+use super::filter::Bitmap;
+use super::snapshot::Snapshot;
+
+/// What a leg searches: the allowed chunks of one snapshot.
+#[derive(Clone, Copy)]
+pub(super) struct LegSearch<'s> {
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) allowed: &'s [Bitmap],
+    /// Most chunks to find.
+    pub(super) limit: usize,
+    pub(super) ctx: &'s RunContext,
+}
 
 /// A chunk some part of a search has found.
 #[derive(Debug, Clone)]

@@ -172,8 +172,9 @@ impl Fields {
     /// The record in a stored Tantivy document.
     pub(super) fn decode<R: for<'de> Deserialize<'de>>(&self, document: &TantivyDocument) -> Result<R> {
         let bytes = document.get_first(self.stored).and_then(|value| value.as_bytes()).unwrap_or_default();
-        serde_json::from_slice(bytes)
-            .map_err(|error| Error::corrupt("a stored record of the text index is damaged").with_source(error))
+        serde_json::from_slice(bytes).map_err(|error| {
+            Error::corrupt("a stored record of the text index is damaged").with_source(error)
+        })
     }
 }
 
@@ -183,7 +184,8 @@ fn encode(record: &impl Serialize) -> Result<Vec<u8>> {
 
 /// The chunk id of the `occurrence`-th chunk of a document with this content: 128 bits of BLAKE3, hexadecimal.
 pub(super) fn chunk_id(document: &DocumentId, content: &str, occurrence: usize) -> Result<ChunkId> {
-    let hash = blake3::hash(format!("{}\0{document}\0{content}\0{occurrence}", document.as_str().len()).as_bytes());
+    let hash =
+        blake3::hash(format!("{}\0{document}\0{content}\0{occurrence}", document.as_str().len()).as_bytes());
     ChunkId::new(hash.to_hex().chars().take(32).collect::<String>())
 }
 

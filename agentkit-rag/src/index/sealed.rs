@@ -29,9 +29,8 @@ pub(super) fn write(path: &Path, data: &[u8]) -> io::Result<()> {
 /// Not found, unavailable, or corrupt if the checksum does not match.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::read(path).map_err(|error| Error::io(format!("read {}", path.display()), error))?;
-    unseal(bytes).ok_or_else(|| {
-        Error::corrupt(format!("{} is damaged: its checksum does not match", path.display()))
-    })
+    unseal(bytes)
+        .ok_or_else(|| Error::corrupt(format!("{} is damaged: its checksum does not match", path.display())))
 }
 
 /// The sealed data, or `None` if the seal is missing or does not match.

@@ -148,7 +148,8 @@ impl Snapshot {
 
     fn live_records(&self, term: &Term) -> Result<Vec<(DocAddress, u32)>> {
         let mut found = Vec::new();
-        for (ordinal, (reader, view)) in (0..).zip(self.searcher.segment_readers().iter().zip(&self.segments)) {
+        for (ordinal, (reader, view)) in (0..).zip(self.searcher.segment_readers().iter().zip(&self.segments))
+        {
             for_each_live(reader, term, |doc| {
                 let slot = view.slots.get(doc as usize).copied().unwrap_or_default();
                 found.push((DocAddress::new(ordinal, doc), slot));
@@ -167,7 +168,8 @@ impl SegmentView {
     ) -> tantivy::Result<Self> {
         let slots_column = reader.fast_fields().u64("slot")?;
         let keys_column = reader.fast_fields().u64("key")?;
-        let norms = [reader.get_fieldnorms_reader(fields.text)?, reader.get_fieldnorms_reader(fields.context)?];
+        let norms =
+            [reader.get_fieldnorms_reader(fields.text)?, reader.get_fieldnorms_reader(fields.context)?];
         let size = reader.max_doc();
         let mut view = Self {
             identity,
@@ -181,7 +183,9 @@ impl SegmentView {
             let Some(slot) = slots_column.first(doc) else { continue };
             view.live.insert(doc);
             view.chunks += 1;
-            if let (Some(place), Some(key)) = (view.slots.get_mut(doc as usize), view.keys.get_mut(doc as usize)) {
+            if let (Some(place), Some(key)) =
+                (view.slots.get_mut(doc as usize), view.keys.get_mut(doc as usize))
+            {
                 *place = u32::try_from(slot).unwrap_or(u32::MAX);
                 *key = keys_column.first(doc).unwrap_or_default();
             }

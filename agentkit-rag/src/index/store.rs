@@ -1,6 +1,6 @@
 //! The files of one partition, opened: text index, vector log, and the commit that binds them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use agentkit_core::{Error, ErrorKind, Result};
@@ -56,8 +56,9 @@ impl TextIndex {
             std::fs::create_dir_all(&text)
                 .map_err(|error| Error::io(format!("create {}", text.display()), error))?;
         }
-        let directory = SafeDirectory::open(&text)
-            .map_err(|error| Error::not_found(format!("there is no text index at {}", text.display())).with_source(error))?;
+        let directory = SafeDirectory::open(&text).map_err(|error| {
+            Error::not_found(format!("there is no text index at {}", text.display())).with_source(error)
+        })?;
         let failed = |error| text_index_failed(error);
         let exists = Index::exists(&directory).map_err(|error| failed(error.into()))?;
         if !exists && folder.join(LOG).metadata().is_ok_and(|log| log.len() > HEADER_BYTES) {
@@ -65,8 +66,12 @@ impl TextIndex {
         }
         let index = match (exists, create) {
             (true, _) => Index::open(directory).map_err(failed)?,
-            (false, true) => Index::create(directory, schema.clone(), IndexSettings::default()).map_err(failed)?,
-            (false, false) => return Err(Error::not_found(format!("there is no index at {}", text.display()))),
+            (false, true) => {
+                Index::create(directory, schema.clone(), IndexSettings::default()).map_err(failed)?
+            }
+            (false, false) => {
+                return Err(Error::not_found(format!("there is no index at {}", text.display())));
+            }
         };
         if index.schema() != schema {
             let message = format!("the text index at {} has another format", text.display());
@@ -81,8 +86,9 @@ impl TextIndex {
     fn commit(&self) -> Result<Commit> {
         let metas = self.index.load_metas().map_err(text_index_failed)?;
         let Some(payload) = metas.payload else { return Ok(Commit::default()) };
-        serde_json::from_str(&payload)
-            .map_err(|error| Error::corrupt("the payload of the text index's commit is damaged").with_source(error))
+        serde_json::from_str(&payload).map_err(|error| {
+            Error::corrupt("the payload of the text index's commit is damaged").with_source(error)
+        })
     }
 }
 
@@ -104,7 +110,6 @@ pub(super) fn read(folder: &Path, dimension: usize) -> Result<Snapshot> {
 
 /// A partition open for writing; used by its one writer thread.
 pub(super) struct Store {
-    folder: PathBuf,
     text: TextIndex,
     writer: IndexWriter,
     log: VectorLog,
@@ -124,11 +129,7 @@ impl Store {
         let log = VectorLog::open(&path, dimension, commit.log_bytes())?;
         super::sealed::sync_folder(folder)
             .map_err(|error| Error::io(format!("sync folder {}", folder.display()), error))?;
-        Ok(Self { folder: folder.to_owned(), text, writer, log, vectors, generation: commit.generation })
-    }
-
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+        Ok(Self { text, writer, log, vectors, generation: commit.generation })
     }
 
     pub(super) fn fields(&self) -> &Fields {
@@ -137,8 +138,9 @@ impl Store {
 
     /// Appends vectors durably and returns the slot of the first.
     pub(super) fn append(&mut self, new: &[Vec<f32>]) -> Result<u32> {
-        let first = u32::try_from(self.vectors.len())
-            .map_err(|_| Error::new(ErrorKind::ResourceExhausted, "a partition holds at most 2^32 vectors"))?;
+        let first = u32::try_from(self.vectors.len()).map_err(|_| {
+            Error::new(ErrorKind::ResourceExhausted, "a partition holds at most 2^32 vectors")
+        })?;
         self.log.append(&mut self.vectors, new)?;
         Ok(first)
     }

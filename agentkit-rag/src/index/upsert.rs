@@ -69,7 +69,10 @@ pub(super) async fn embed(
     let expected = texts.len();
     let embeddings = ctx.run(embedder.embed(EmbedSide::Document, texts, ctx)).await?;
     if embeddings.len() != expected {
-        return Err(Error::internal(format!("the embedder gave {} vectors for {expected} texts", embeddings.len())));
+        return Err(Error::internal(format!(
+            "the embedder gave {} vectors for {expected} texts",
+            embeddings.len()
+        )));
     }
     let embeddings = embeddings.into_iter().map(agentkit_core::Embedding::into_vec);
     let by_content: HashMap<String, Vec<f32>> = contents.into_iter().zip(embeddings).collect();
@@ -78,24 +81,24 @@ pub(super) async fn embed(
 
 fn with_vectors(document: Prepared, new: &HashMap<String, Vec<f32>>, vectors: &Vectors) -> Result<Change> {
     let chunks = document.chunks.into_iter().map(|(chunk, slot)| {
-        let vector = match slot {
-            Some(slot) => Vector::Kept(slot),
-            None => {
-                let vector = new.get(&chunk.content).cloned().unwrap_or_default();
-                let unit = dense::unit(vector, vectors).map_err(|problem| {
-                    let document = chunk.document.as_str();
-                    Error::invalid_input(format!("the vector of a chunk of document {document:?} is unusable: {problem}"))
-                })?;
-                Vector::New(unit)
-            }
-        };
-        Ok((chunk, vector))
+        if let Some(slot) = slot {
+            return Ok((chunk, Vector::Kept(slot)));
+        }
+        let vector = new.get(&chunk.content).cloned().unwrap_or_default();
+        let unit = dense::unit(vector, vectors).map_err(|problem| {
+            let document = chunk.document.as_str();
+            Error::invalid_input(format!(
+                "the vector of a chunk of document {document:?} is unusable: {problem}"
+            ))
+        })?;
+        Ok((chunk, Vector::New(unit)))
     });
     Ok(Change::Put(Box::new(document.record), chunks.collect::<Result<_>>()?))
 }
 
 fn validate(document: &SourceDocument) -> Result<()> {
-    let refuse = |problem: String| Err(Error::invalid_input(format!("document {:?} {problem}", document.id.as_str())));
+    let refuse =
+        |problem: String| Err(Error::invalid_input(format!("document {:?} {problem}", document.id.as_str())));
     let text = &document.source_text;
     if text.trim().is_empty() {
         return refuse("has no text".into());
@@ -162,7 +165,11 @@ fn records(
     records.collect()
 }
 
-fn document_record(document: SourceDocument, chunks: &[Chunk], fingerprint: String) -> Result<DocumentRecord> {
+fn document_record(
+    document: SourceDocument,
+    chunks: &[Chunk],
+    fingerprint: String,
+) -> Result<DocumentRecord> {
     Ok(DocumentRecord {
         gaps: gaps(&document, chunks)?,
         bytes: document.source_text.len() as u64,
@@ -193,7 +200,8 @@ fn gaps(document: &SourceDocument, chunks: &[Chunk]) -> Result<Vec<(usize, Strin
 
 /// Puts a source text together again from its gaps and its chunks, which are in the order of their spans.
 pub(super) fn source_text(record: &DocumentRecord, chunks: &[(ChunkRecord, u32)]) -> Result<String> {
-    let damaged = || Error::corrupt(format!("the stored text of document {:?} is incomplete", record.id.as_str()));
+    let damaged =
+        || Error::corrupt(format!("the stored text of document {:?} is incomplete", record.id.as_str()));
     let gaps = record.gaps.iter().map(|(start, text)| (*start, text.as_str()));
     let mut pieces: Vec<(usize, &str)> =
         gaps.chain(chunks.iter().map(|(chunk, _)| (chunk.span.start, chunk.text.as_str()))).collect();
@@ -205,7 +213,11 @@ pub(super) fn source_text(record: &DocumentRecord, chunks: &[(ChunkRecord, u32)]
             text.push_str(piece.get(known..).ok_or_else(damaged)?);
         }
     }
-    if blake3::hash(text.as_bytes()).to_hex().as_str() == record.source_hash { Ok(text) } else { Err(damaged()) }
+    if blake3::hash(text.as_bytes()).to_hex().as_str() == record.source_hash {
+        Ok(text)
+    } else {
+        Err(damaged())
+    }
 }
 
 fn slice(document: &SourceDocument, span: Span) -> Result<&str> {

@@ -13,7 +13,8 @@ use agentkit_core::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"AKVLOG01";
 /// Bytes before the first record.
-pub(super) const HEADER_BYTES: u64 = 16;
+pub(super) const HEADER_BYTES: u64 = HEADER as u64;
+const HEADER: usize = 16;
 /// Bytes of a record before its vector.
 const RECORD_HEAD: usize = 8;
 /// Rows of a block; an append copies at most one block, a snapshot shares the others.
@@ -135,7 +136,7 @@ pub(super) fn read_on(path: &Path, vectors: &mut Vectors, from: u64, committed: 
     if file.metadata().map_err(|error| Error::io(attempt(), error))?.len() < committed {
         return Err(shorter(path, committed));
     }
-    let mut head = [0; HEADER_BYTES as usize];
+    let mut head = [0; HEADER];
     file.read_exact(&mut head).map_err(|error| Error::io(attempt(), error))?;
     if head != header(vectors.dimension)? {
         return Err(Error::corrupt(format!("the header of vector log {} is damaged", path.display())));
@@ -148,8 +149,9 @@ pub(super) fn read_on(path: &Path, vectors: &mut Vectors, from: u64, committed: 
     let mut vector = Vec::with_capacity(vectors.dimension);
     for _ in 0..records {
         reader.read_exact(&mut record).map_err(|error| Error::io(attempt(), error))?;
-        decode(&record, vectors.len(), &mut vector)
-            .ok_or_else(|| Error::corrupt(format!("record {} of {} is damaged", vectors.len(), path.display())))?;
+        decode(&record, vectors.len(), &mut vector).ok_or_else(|| {
+            Error::corrupt(format!("record {} of {} is damaged", vectors.len(), path.display()))
+        })?;
         vectors.push(&vector);
     }
     Ok(())
@@ -159,9 +161,10 @@ fn shorter(path: &Path, committed: u64) -> Error {
     Error::corrupt(format!("vector log {} is shorter than the {committed} bytes committed", path.display()))
 }
 
-fn header(dimension: usize) -> Result<[u8; HEADER_BYTES as usize]> {
-    let dimension = u32::try_from(dimension).map_err(|_| Error::invalid_input("the dimension is too large"))?;
-    let mut header = [0; HEADER_BYTES as usize];
+fn header(dimension: usize) -> Result<[u8; HEADER]> {
+    let dimension =
+        u32::try_from(dimension).map_err(|_| Error::invalid_input("the dimension is too large"))?;
+    let mut header = [0; HEADER];
     let (head, checksum) = header.split_at_mut(12);
     let (magic, size) = head.split_at_mut(8);
     magic.copy_from_slice(MAGIC);

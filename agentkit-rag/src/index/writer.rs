@@ -97,7 +97,8 @@ impl Writer {
         let (commands, queue) = mpsc::channel(QUEUE);
         let background = RunContext::new();
         let graphs = Graphs::new(folder, published.clone(), background.clone());
-        let mut worker = Worker { store: Some(store), folder: folder.to_owned(), dimension, published, graphs };
+        let mut worker =
+            Worker { store: Some(store), folder: folder.to_owned(), dimension, published, graphs };
         let published = worker.published.clone();
         let thread = std::thread::Builder::new()
             .name("agentkit-writer".into())
@@ -311,7 +312,9 @@ impl Graphs {
         match load_graph(&self.path, snapshot) {
             Ok(graph) => publish(&self.published, Arc::new(graph)),
             Err(error) if error.is_not_found() => {}
-            Err(error) => tracing::warn!(error = error.chain(), "the graph is rebuilt, searches stay exact until then"),
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "the graph is rebuilt, searches stay exact until then");
+            }
         }
     }
 
@@ -321,7 +324,9 @@ impl Graphs {
             match Graph::build(&snapshot.vectors, &ctx).and_then(|graph| graph.save(&path).map(|()| graph)) {
                 Ok(graph) => publish(&published, Arc::new(graph)),
                 Err(error) if error.is_stopped() => {}
-                Err(error) => tracing::warn!(error = error.chain(), "building the graph failed, searches stay exact"),
+                Err(error) => {
+                    tracing::warn!(error = error.chain(), "building the graph failed, searches stay exact");
+                }
             }
         });
         self.building = thread.ok();

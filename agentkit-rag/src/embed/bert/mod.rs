@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::models::{ModelSpec, ModelStore, NoProgress};
 use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Result, RunContext};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -64,6 +65,18 @@ struct Shared {
 }
 
 impl BertEmbedder {
+    /// Loads all-MiniLM-L6-v2, the default model, fetching its files once if they are not in the cache.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the loading; a model half fetched is not kept.
+    ///
+    /// # Errors
+    /// As [`ModelStore::fetch`] and [`BertEmbedder::load`].
+    pub async fn minilm() -> Result<Self> {
+        let store = ModelStore::from_env()?;
+        Self::load(store.fetch(&ModelSpec::minilm(), &NoProgress, &RunContext::new()).await?).await
+    }
+
     /// Loads the model in `folder`: `config.json`, `tokenizer.json`, `model.safetensors`, and if present
     /// `modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json` and
     /// `config_sentence_transformers.json`.

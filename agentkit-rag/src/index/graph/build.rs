@@ -40,9 +40,11 @@ impl Graph {
 }
 
 fn build(vectors: &Vectors, ctx: &RunContext) -> Result<Graph> {
-    let slots = u32::try_from(vectors.len()).map_err(|_| Error::internal("too many vectors for one graph"))?;
+    let slots =
+        u32::try_from(vectors.len()).map_err(|_| Error::internal("too many vectors for one graph"))?;
     let nodes = distinct(vectors, slots);
-    let hnsw = Hnsw::<f32, UnitCosine>::new(MAX_LINKS, nodes.len().max(1), MAX_LAYERS, EF_CONSTRUCTION, UnitCosine);
+    let hnsw =
+        Hnsw::<f32, UnitCosine>::new(MAX_LINKS, nodes.len().max(1), MAX_LAYERS, EF_CONSTRUCTION, UnitCosine);
     for (node, members) in nodes.iter().enumerate() {
         ctx.check()?;
         if let Some(first) = members.first() {
@@ -91,7 +93,9 @@ fn frozen(hnsw: &Hnsw<'_, f32, UnitCosine>, nodes: &[Vec<u32>], slots: u32) -> G
     });
     let layers = layers.collect();
     let mut members = Lists::default();
-    nodes.iter().for_each(|slots| members.push(slots));
+    for slots in nodes {
+        members.push(slots);
+    }
     Graph { slots, entry: entry.1, members, layers }
 }
 

@@ -25,7 +25,9 @@ impl Graph {
             body.extend_from_slice(&number.to_le_bytes());
         }
         write_lists(&self.members, &mut body);
-        self.layers.iter().for_each(|lists| write_lists(lists, &mut body));
+        for lists in &self.layers {
+            write_lists(lists, &mut body);
+        }
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
         bytes.extend_from_slice(&body);
