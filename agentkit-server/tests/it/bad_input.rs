@@ -52,7 +52,7 @@ async fn messages_that_are_no_messages_are_refused() {
         invalid("/chat", r#"{"message":"x","message":"y"}"#, "duplicate field"),
         invalid("/chat", r#"{"message":""}"#, "empty"),
         invalid("/chat", r#"{"message":" \n "}"#, "empty"),
-        invalid("/chat", r#"{"message":"a\u0000b"}"#, "NUL character at byte 1"),
+        invalid("/chat", r#"{"message":"a\u0000b"}"#, "NUL at byte 1"),
         invalid("/chat", b"{\"message\":\"\xff\"}".to_vec(), "not UTF-8: byte 12"),
         invalid("/chat", r#"{"message":"\ud800"}"#, "JSON"),
         invalid("/chat", r#"{"message":"x","session_id":""}"#, "session id must not be empty"),
