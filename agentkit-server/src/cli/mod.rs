@@ -11,6 +11,7 @@ mod remote;
 mod serve;
 mod signals;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -148,7 +149,10 @@ fn log_to_stderr(cli: &Cli) -> Result<()> {
         if matches!(cli.command, Command::Serve | Command::Demo) { "info,tantivy=warn" } else { "warn" };
     let filter = EnvFilter::try_new(cli.common.log.as_deref().unwrap_or(usual))
         .map_err(|error| Error::invalid_input("read the log filter").with_source(error))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     log.try_init().map_err(|error| Error::internal(format!("start the log: {error}")))
 }
 

@@ -102,6 +102,13 @@ pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem>
         let detail = format!("the body is not UTF-8: byte {} is wrong", error.valid_up_to());
         Problem::new(ProblemKind::InvalidInput, detail)
     })?;
+    // The derived readers would take an array for an object's members in order.
+    if !text.trim_start().starts_with('{') {
+        return Err(Problem::new(
+            ProblemKind::InvalidInput,
+            "read the body as JSON: it must be an object, {…}",
+        ));
+    }
     serde_json::from_str(text)
         .map_err(|error| Problem::new(ProblemKind::InvalidInput, format!("read the body as JSON: {error}")))
 }

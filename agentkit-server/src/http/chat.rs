@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::Stream;
+use serde::Deserialize;
 
 use super::admit::Run;
-use super::body::{Json, without_nul};
+use super::body::Json;
 use super::problem::Problem;
 use super::scope::Scope;
 use super::state::AppState;
@@ -48,7 +49,6 @@ pub(super) async fn chat(
     headers: HeaderMap,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, Problem> {
-    without_nul("message", &request.message)?;
     let streamed = request.stream.unwrap_or_else(|| accepts_events(&headers));
     let input = into_input(request, &scope);
     let events = run.ctx.run(state.services().agent.run(input, &run.ctx)).await?;
@@ -82,9 +82,16 @@ fn stream(events: AgentStream, run: Run) -> Response {
 }
 
 fn encode(event: &AgentEvent) -> Result<Event, axum::Error> {
-    let value = serde_json::to_value(event).map_err(axum::Error::new)?;
-    let name = value.get("type").and_then(serde_json::Value::as_str).unwrap_or("message").to_owned();
-    Event::default().id(event.seq.to_string()).event(name).json_data(value)
+    let data = serde_json::to_string(event).map_err(axum::Error::new)?;
+    let Tag { name } = serde_json::from_str(&data).map_err(axum::Error::new)?;
+    Ok(Event::default().id(event.seq.to_string()).event(name).data(&data))
+}
+
+/// The type of an event, as its JSON names it.
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(rename = "type")]
+    name: &'a str,
 }
 
 /// The events of a run up to its last; a run that does not stop when told to is cut off with an `error` event.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
 use super::admit::Run;
-use super::body::{Json, without_nul};
+use super::body::Json;
 use super::problem::Problem;
 use super::scope::Scope;
 use super::state::AppState;
@@ -29,7 +29,6 @@ pub(super) async fn search(
     run: Run,
     Json(request): Json<wire::SearchRequest>,
 ) -> Result<Response, Problem> {
-    without_nul("query", &request.query)?;
     let mut search = SearchRequest::new(scope.in_collection(request.collection), request.query);
     search.filter = request.filter;
     search.top_k = request.top_k.unwrap_or(search.top_k);

@@ -19,7 +19,7 @@ pub(super) async fn trace(mut request: Request, next: Next) -> Response {
     let response = next.run(request).instrument(span.clone()).await;
     let response = with_document(response, &path, &trace);
     span.in_scope(|| {
-        tracing::info!(status = response.status().as_u16(), elapsed = ?begun.elapsed(), "answered");
+        tracing::debug!(status = response.status().as_u16(), elapsed = ?begun.elapsed(), "answered");
     });
     protected(response)
 }

@@ -28,7 +28,7 @@ async fn the_stream_and_the_json_answer_are_the_same() {
             AgentEventKind::Delta { text } => gathered.answer += &text,
             AgentEventKind::Citation(citation) => gathered.citations.push(citation),
             AgentEventKind::Retrieved { query, sources } => {
-                (gathered.query, gathered.sources) = (query, sources)
+                (gathered.query, gathered.sources) = (query, sources);
             }
             AgentEventKind::Usage(usage) => gathered.usage = usage,
             AgentEventKind::Done { outcome } => gathered.outcome = outcome,

@@ -42,7 +42,7 @@ async fn messages_that_are_no_messages_are_refused() {
     let ten_megabytes = format!(r#"{{"message":"{}"}}"#, "x".repeat(10 << 20));
     let too_long = format!(r#"{{"message":"{}"}}"#, "x".repeat(65 << 10));
     check(vec![
-        invalid("/chat", "", "EOF"),
+        invalid("/chat", "", "must be an object"),
         invalid("/chat", r#"{"message":"#, "EOF"),
         invalid("/chat", r#"{"message":"x"} {}"#, "trailing"),
         invalid("/chat", r#"["x"]"#, "JSON"),
@@ -52,7 +52,7 @@ async fn messages_that_are_no_messages_are_refused() {
         invalid("/chat", r#"{"message":"x","message":"y"}"#, "duplicate field"),
         invalid("/chat", r#"{"message":""}"#, "empty"),
         invalid("/chat", r#"{"message":" \n "}"#, "empty"),
-        invalid("/chat", r#"{"message":"a\u0000b"}"#, "NUL character at byte 1"),
+        invalid("/chat", r#"{"message":"a\u0000b"}"#, "NUL at byte 1"),
         invalid("/chat", b"{\"message\":\"\xff\"}".to_vec(), "not UTF-8: byte 12"),
         invalid("/chat", r#"{"message":"\ud800"}"#, "JSON"),
         invalid("/chat", r#"{"message":"x","session_id":""}"#, "session id must not be empty"),
@@ -110,7 +110,9 @@ async fn documents_that_cannot_be_kept_are_refused() {
         put("/documents/a", JSON, many_fields.as_bytes(), 400, "invalid-input", "65 fields"),
         put("/documents/a", JSON, huge.as_bytes(), 413, "too-large", "16777217 bytes"),
         put("/documents/a", JSON, &beyond, 413, "too-large", "longer"),
-        put("/documents/a", "text/plain", b"\xff\xfe\x00", 400, "invalid-input", ""),
+        put("/documents/a", "text/plain", b"a\xffb", 400, "invalid-input", "UTF-8"),
+        put("/documents/a", "text/plain", b"a\0b", 400, "invalid-input", ""),
+        put("/documents/a", "text/plain", b"\xff\xfea\0", 415, "unsupported-media-type", "UTF-16"),
         put("/documents/a", "image/png", b"x", 415, "unsupported-media-type", "send JSON"),
         put("/documents/a", "", b"x", 415, "unsupported-media-type", "send JSON"),
         put("/documents/%ff", JSON, br#"{"text":"a"}"#, 400, "invalid-input", "document id"),
