@@ -10,7 +10,7 @@ pub use self::stream::{AgentReply, AgentStream};
 use crate::context::RunContext;
 use crate::error::Result;
 use crate::id::SessionId;
-use crate::retrieve::Filter;
+use crate::retrieve::{Filter, plain_text};
 use crate::scope::TenantScope;
 
 /// Longest message to an agent in bytes.
@@ -77,16 +77,7 @@ impl AgentInput {
     /// # Errors
     /// Invalid input: a blank or too long message, or a malformed filter.
     pub fn validate(&self) -> Result<()> {
-        use crate::error::Error;
-        if self.message.trim().is_empty() {
-            return Err(Error::invalid_input("the message is empty; send the question as text"));
-        }
-        if self.message.len() > MAX_MESSAGE_BYTES {
-            return Err(Error::invalid_input(format!(
-                "the message has {} bytes, at most {MAX_MESSAGE_BYTES} are allowed",
-                self.message.len()
-            )));
-        }
+        plain_text("the message", &self.message, MAX_MESSAGE_BYTES)?;
         self.filter.as_ref().map_or(Ok(()), Filter::validate)
     }
 }

@@ -101,15 +101,7 @@ impl SearchRequest {
     /// # Errors
     /// Invalid input: blank or too long text, `top_k` out of range, a malformed filter or plan.
     pub fn validate(&self) -> Result<()> {
-        if self.text.trim().is_empty() {
-            return Err(Error::invalid_input("the query is empty; send the question as text"));
-        }
-        if self.text.len() > MAX_QUERY_BYTES {
-            return Err(Error::invalid_input(format!(
-                "the query has {} bytes, at most {MAX_QUERY_BYTES} are allowed",
-                self.text.len()
-            )));
-        }
+        plain_text("the query", &self.text, MAX_QUERY_BYTES)?;
         if !(1..=MAX_TOP_K).contains(&self.top_k) {
             return Err(Error::invalid_input(format!(
                 "top_k must be between 1 and {MAX_TOP_K}, got {}",
@@ -120,6 +112,20 @@ impl SearchRequest {
             filter.validate()?;
         }
         self.plan.validate()
+    }
+}
+
+/// Checks that `text` says something, is not too long and holds no NUL, which no text has.
+pub(crate) fn plain_text(what: &str, text: &str, most: usize) -> Result<()> {
+    if text.trim().is_empty() {
+        return Err(Error::invalid_input(format!("{what} is empty; send the question as text")));
+    }
+    if text.len() > most {
+        return Err(Error::invalid_input(format!("{what} has {} bytes, at most {most} are allowed", text.len())));
+    }
+    match text.find('\0') {
+        Some(at) => Err(Error::invalid_input(format!("{what} holds a NUL at byte {at}, so it is not text"))),
+        None => Ok(()),
     }
 }
 

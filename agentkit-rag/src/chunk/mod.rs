@@ -9,6 +9,7 @@ use agentkit_core::{Locator, Result, Span};
 
 use crate::source::SourceDocument;
 
+pub(crate) use section::floor_boundary;
 pub use structure::StructureChunker;
 
 /// Cuts documents into chunks.

@@ -131,7 +131,7 @@ fn cut_length(text: &str, limit: usize) -> usize {
 }
 
 /// The last character boundary at or before `at`, but after the first character.
-pub(super) fn floor_boundary(text: &str, at: usize) -> usize {
+pub(crate) fn floor_boundary(text: &str, at: usize) -> usize {
     let first = text.chars().next().map_or(0, char::len_utf8);
     (first..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(first)
 }

@@ -313,7 +313,7 @@ impl Graphs {
             Ok(graph) => publish(&self.published, Arc::new(graph)),
             Err(error) if error.is_not_found() => {}
             Err(error) => {
-                tracing::warn!(error = error.chain(), "the graph is rebuilt, searches stay exact until then")
+                tracing::warn!(error = error.chain(), "the graph is rebuilt, searches stay exact until then");
             }
         }
     }
@@ -325,7 +325,7 @@ impl Graphs {
                 Ok(graph) => publish(&published, Arc::new(graph)),
                 Err(error) if error.is_stopped() => {}
                 Err(error) => {
-                    tracing::warn!(error = error.chain(), "building the graph failed, searches stay exact")
+                    tracing::warn!(error = error.chain(), "building the graph failed, searches stay exact");
                 }
             }
         });

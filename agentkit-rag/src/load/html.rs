@@ -1,28 +1,18 @@
 //! HTML: the main text of a page, found by a readability heuristic with the whole body as the fallback.
 
-use agentkit_core::{Error, ErrorKind, Result};
+use agentkit_core::Result;
 use dom_query::{Document, NodeRef};
 use dom_smoothie::{Config, Readability};
 
+use super::html_parse::parse;
 use super::html_text::{Extract, render};
 use super::{Loader, RawFile};
 use crate::source::{SourceDocument, SourceKind};
 
-/// Largest page in bytes; the tree of a page takes many times its size.
-const MAX_BYTES: usize = 16 << 20;
 /// Pages above this size are taken whole, because the heuristic goes over the tree many times.
 const MAX_READABILITY_BYTES: usize = 2 << 20;
-/// Deepest nesting. Parsing takes time by the square of the depth; browsers stop at 512.
-const MAX_DEPTH: usize = 512;
 /// The heuristic's text is taken if it has at least one part in this many of the body's.
 const MIN_SHARE: usize = 3;
-
-/// Elements whose end tag may be left out, or that have none: open ones do not nest.
-const NOT_NESTING: [&str; 28] = [
-    "area", "base", "body", "br", "col", "colgroup", "dd", "dt", "embed", "head", "hr", "html", "img",
-    "input", "li", "link", "meta", "optgroup", "option", "p", "source", "tbody", "td", "tfoot", "th",
-    "thead", "tr", "wbr",
-];
 
 /// Loads HTML pages.
 ///
@@ -43,8 +33,7 @@ impl Loader for HtmlLoader {
 
     fn load(&self, raw: &RawFile<'_>) -> Result<SourceDocument> {
         let html = raw.utf8()?;
-        check_size(raw.name(), html)?;
-        let page = Document::from(html);
+        let page = parse(raw.name(), html)?;
         let body = render(&page.body().unwrap_or_else(|| page.root()));
         let title = title(&page, &body);
         let main = if html.len() <= MAX_READABILITY_BYTES { main_text(page) } else { None };
@@ -55,59 +44,6 @@ impl Loader for HtmlLoader {
         document.headings = extract.headings;
         Ok(document)
     }
-}
-
-/// Refuses pages that would take too much memory or time.
-fn check_size(name: &str, html: &str) -> Result<()> {
-    if html.len() > MAX_BYTES {
-        let bytes = html.len();
-        let message =
-            format!("load {name}: a page of {bytes} bytes is over the limit of {MAX_BYTES}; split it");
-        return Err(Error::new(ErrorKind::ResourceExhausted, message));
-    }
-    match depth_exceeded(html) {
-        None => Ok(()),
-        Some(at) => Err(Error::invalid_input(format!(
-            "load {name}: elements are nested deeper than {MAX_DEPTH} at byte offset {at}"
-        ))),
-    }
-}
-
-/// Where open tags outnumber end tags by more than [`MAX_DEPTH`]: an upper bound of the nesting, found without
-/// building the tree.
-fn depth_exceeded(html: &str) -> Option<usize> {
-    let bytes = html.as_bytes();
-    let mut depth = 0_usize;
-    for at in memchr_all(bytes, b'<') {
-        let rest = bytes.get(at + 1..).unwrap_or_default();
-        let (closes, rest) = match rest.strip_prefix(b"/") {
-            Some(rest) => (true, rest),
-            None => (false, rest),
-        };
-        let name = tag_name(rest);
-        if name.is_empty() || NOT_NESTING.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(name)) {
-            continue;
-        }
-        depth = if closes { depth.saturating_sub(1) } else { depth + 1 };
-        if depth > MAX_DEPTH {
-            return Some(at);
-        }
-    }
-    None
-}
-
-/// Every place of `byte` in `bytes`.
-fn memchr_all(bytes: &[u8], byte: u8) -> impl Iterator<Item = usize> {
-    bytes.iter().enumerate().filter(move |(_, b)| **b == byte).map(|(at, _)| at)
-}
-
-/// The tag name that `rest` begins with; empty if it is no tag.
-fn tag_name(rest: &[u8]) -> &[u8] {
-    if !rest.first().is_some_and(u8::is_ascii_alphabetic) {
-        return &[];
-    }
-    let end = rest.iter().take(64).position(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'));
-    rest.get(..end.unwrap_or(rest.len().min(64))).unwrap_or_default()
 }
 
 /// The page's title element, else its first heading of the highest level.
@@ -133,8 +69,9 @@ fn tidy(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use agentkit_core::DocumentId;
+    use agentkit_core::{DocumentId, ErrorKind};
 
+    use super::super::html_parse::MAX_BYTES;
     use super::*;
 
     fn load(html: &str) -> Result<SourceDocument> {
@@ -180,17 +117,6 @@ mod tests {
             assert_eq!(document.source_text.replace("&lt;", "<").trim_matches(['<', '/']), "", "{html}");
             assert_eq!(document.title, None, "{html}");
         }
-    }
-
-    #[test]
-    fn nesting_is_bounded() {
-        let error = load(&"<div>".repeat(100_000)).unwrap_err();
-        assert!(error.is_invalid_input() && error.message().contains("nested deeper"), "{error}");
-        let depth = MAX_DEPTH - 2;
-        let deep = format!("{}tea{}", "<div>".repeat(depth), "</div>".repeat(depth));
-        assert_eq!(load(&deep).unwrap().source_text, "tea");
-        let unclosed = "<p>one<li>two<tr><td>three<br>".repeat(5_000);
-        assert!(load(&unclosed).unwrap().source_text.contains("three"));
     }
 
     #[test]

@@ -255,6 +255,7 @@ impl Writer {
             });
         }
         if std::mem::take(&mut self.bullet) {
+            text.push_str(&"  ".repeat(self.lists.saturating_sub(1)));
             text.push_str("- ");
         }
         if let Some((_, start @ None)) = &mut self.heading {
@@ -288,7 +289,7 @@ mod tests {
             ("<div><div><p>a</p></div></div>\n <div>b</div>", "a\n\nb"),
             ("a <b> b</b>c<i> d </i> e", "a bc d e"),
             ("a<br>b<br/><br>c", "a\nb\nc"),
-            ("x<ul><li>a<li><p>b</p><ul><li>c</ul></ul>y", "x\n\n- a\n- b\n- c\n\ny"),
+            ("x<ul><li>a<li><p>b</p><ul><li>c</ul></ul>y", "x\n\n- a\n- b\n  - c\n\ny"),
             ("<table><tr><th>k<th><p>v</p><tr><td>a<td>b</table>z", "k | v\na | b\n\nz"),
             ("<table><tr><td>a<td><td>c<tr><td><td>e</table>", "a | c\ne"),
             ("<p>see<pre>fn a() {\n    b\n}\n\n</pre>end", "see\n\nfn a() {\n    b\n}\n\nend"),

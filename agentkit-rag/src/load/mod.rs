@@ -5,6 +5,7 @@
 
 mod directory;
 mod html;
+mod html_parse;
 mod html_text;
 mod markdown;
 mod registry;

@@ -24,7 +24,7 @@ impl AgentFixture {
     /// Asks `agent` for the sake of `scope`; nothing needs to be known there.
     #[must_use]
     pub fn new(agent: Arc<dyn Agent>, scope: TenantScope) -> Self {
-        let questions = ["hello", "field:( \"AND OR NOT\" * ~ \0", "How do I reset the router?"];
+        let questions = ["hello", "field:( \"AND OR NOT\" * ~", "How do I reset the router?"];
         Self { agent, scope, questions: questions.map(String::from).to_vec(), memory: None }
     }
 
