@@ -12,7 +12,7 @@ use agentkit_rag::{Index, SourceDocument};
 async fn main() -> agentkit_core::Result<()> {
     let (scope, ctx) = (TenantScope::local(), RunContext::new());
     let index = Index::open("tea-index", Arc::new(BertEmbedder::minilm().await?)).await?;
-    let tea = SourceDocument::text("tea", "Green tea is best brewed at 80 degrees. Black tea takes boiling water.")?;
+    let tea = SourceDocument::text("tea", "Green tea is best at 80 degrees. Black tea needs 95 degrees.")?;
     let coffee = SourceDocument::text("coffee", "Espresso is pressed through the grounds at nine bar.")?;
     let cocoa = SourceDocument::text("cocoa", "Cocoa was drunk cold by the Maya, spiced with chilli.")?;
     index.upsert(&scope, vec![tea, coffee, cocoa], &ctx).await?;

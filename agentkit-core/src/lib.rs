@@ -2,6 +2,9 @@
 //!
 //! This crate knows no database, no model runtime and no web framework. Implementations live in
 //! `agentkit-rag`; anyone can add their own and prove it with the conformance suites of feature `testing`.
+//!
+//! # Features
+#![doc = document_features::document_features!()]
 
 mod agent;
 mod context;

@@ -1,4 +1,7 @@
 //! Hybrid retrieval in process: loading, chunking, local embeddings, a crash-safe index, cited answers.
+//!
+//! # Features
+#![doc = document_features::document_features!()]
 
 pub mod answer;
 pub mod chunk;

@@ -1,4 +1,5 @@
-//! The integration tests of agentkit-core: doubles against the suites, and the OpenAI client against servers.
+//! The integration tests of agentkit-core: doubles against the suites, the OpenAI client against
+//! servers, and the workspace against its own rules.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +11,8 @@
 mod agents;
 mod broken;
 mod conformance;
+mod dependencies;
 mod openai_codec;
 mod openai_http;
 mod server;
+mod tidy;
