@@ -8,7 +8,8 @@ use tokio::runtime::Runtime;
 
 /// Ten tokens with the special ones.
 const QUERY: &str = "what is the capital of france and its population";
-const SENTENCE: &str = "The quick brown fox jumps over the lazy dog near the river bank while the sun is setting. ";
+const SENTENCE: &str =
+    "The quick brown fox jumps over the lazy dog near the river bank while the sun is setting. ";
 /// Passages embedded in one call.
 const PASSAGES: usize = 32;
 
@@ -16,7 +17,8 @@ fn embedding(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let embedder = runtime.block_on(BertEmbedder::minilm()).expect("the model can be had");
     let ctx = RunContext::new();
-    let embed = |side, texts| runtime.block_on(embedder.embed(side, texts, &ctx)).expect("embedding succeeds");
+    let embed =
+        |side, texts| runtime.block_on(embedder.embed(side, texts, &ctx)).expect("embedding succeeds");
     let mut group = criterion.benchmark_group("embed");
     group.sample_size(20);
     group.bench_function("query of 10 tokens", |bencher| {
@@ -25,9 +27,12 @@ fn embedding(criterion: &mut Criterion) {
     let passage = SENTENCE.repeat(10);
     group.throughput(Throughput::Elements(PASSAGES as u64));
     group.sample_size(10);
-    group.bench_function(format!("{PASSAGES} passages of {} tokens", embedder.count_tokens(&passage)), |bencher| {
-        bencher.iter(|| embed(EmbedSide::Document, vec![passage.clone(); PASSAGES]));
-    });
+    group.bench_function(
+        format!("{PASSAGES} passages of {} tokens", embedder.count_tokens(&passage)),
+        |bencher| {
+            bencher.iter(|| embed(EmbedSide::Document, vec![passage.clone(); PASSAGES]));
+        },
+    );
     group.finish();
 }
 

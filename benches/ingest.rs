@@ -27,7 +27,10 @@ fn ingest(criterion: &mut Criterion) {
     let index = runtime.block_on(Index::open(folder.path(), embedder)).expect("the index opens");
     let next = AtomicUsize::new(0);
     let write = |index: Index, documents| async move {
-        index.upsert(&TenantScope::local(), documents, &RunContext::new()).await.expect("the batch is written")
+        index
+            .upsert(&TenantScope::local(), documents, &RunContext::new())
+            .await
+            .expect("the batch is written")
     };
     let mut group = criterion.benchmark_group("upsert");
     group.sample_size(10);

@@ -60,10 +60,12 @@ impl Corpus {
             let documents = (0..BATCH).map(|n| {
                 let metadata = Metadata::new().with("tenth", if n % 10 == 0 { "yes" } else { "no" });
                 let text = random.text(80);
-                SourceDocument::text(format!("d{batch}-{n}"), text).expect("a valid id").with_metadata(metadata)
+                SourceDocument::text(format!("d{batch}-{n}"), text)
+                    .expect("a valid id")
+                    .with_metadata(metadata)
             });
-            let write = index.upsert(&TenantScope::local(), documents.collect(), &RunContext::new());
-            runtime.block_on(write).expect("the batch is written");
+            let (scope, ctx) = (TenantScope::local(), RunContext::new());
+            runtime.block_on(index.upsert(&scope, documents.collect(), &ctx)).expect("the batch is written");
         }
         let queries = (0..QUERIES).map(|_| random.text(8)).collect();
         Self { runtime, index, queries, _folder: folder }
@@ -76,7 +78,8 @@ impl Corpus {
     }
 
     fn ids(&self, plan: &SearchPlan) -> Vec<HashSet<ChunkId>> {
-        let ids = |response: SearchResponse| response.hits.into_iter().map(|hit| hit.passage.chunk_id).collect();
+        let ids =
+            |response: SearchResponse| response.hits.into_iter().map(|hit| hit.passage.chunk_id).collect();
         self.queries.iter().map(|query| ids(self.search(query, plan, None))).collect()
     }
 }
@@ -92,7 +95,8 @@ fn retrieval(criterion: &mut Criterion) {
     let mut measure = |name: &str, plan: SearchPlan, filter: Option<Filter>| {
         let mut queries = corpus.queries.iter().cycle();
         group.bench_function(name, |bencher| {
-            bencher.iter(|| corpus.search(queries.next().expect("a cycle never ends"), &plan, filter.clone()));
+            bencher
+                .iter(|| corpus.search(queries.next().expect("a cycle never ends"), &plan, filter.clone()));
         });
     };
     measure("dense, exact scan", dense_top_ten(), None);

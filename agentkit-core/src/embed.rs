@@ -22,7 +22,7 @@ pub trait Embedder: Send + Sync {
     fn identity(&self) -> &EmbedderIdentity;
 
     /// Tokens `text` has for this model, special tokens left out; an estimate if the tokenizer is not at hand.
-    /// Longer texts never count fewer tokens than their prefixes by more than one.
+    /// A text never counts fewer tokens than a part of it that ends between two words.
     fn count_tokens(&self, text: &str) -> usize;
 
     /// Embeds `texts` for the given side of retrieval.
@@ -32,12 +32,7 @@ pub trait Embedder: Send + Sync {
     ///
     /// # Errors
     /// Unavailable, rate limited, unauthorized, stopped, or internal.
-    async fn embed(
-        &self,
-        side: EmbedSide,
-        texts: Vec<String>,
-        ctx: &RunContext,
-    ) -> Result<Vec<Embedding>>;
+    async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>>;
 }
 
 /// Which side of retrieval a text stands on; some models use different prompts.

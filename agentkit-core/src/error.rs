@@ -70,12 +70,7 @@ impl Error {
     /// Makes an error of `kind` that says what was attempted.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            message: message.into(),
-            retry_after: None,
-            source: None,
-        }))
+        Self(Box::new(Inner { kind, message: message.into(), retry_after: None, source: None }))
     }
 
     /// An [`ErrorKind::InvalidInput`] error.
@@ -177,10 +172,7 @@ impl Error {
     /// Whether the run ended because its owner, its deadline or its budget stopped it.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Cancelled | ErrorKind::DeadlineExceeded | ErrorKind::BudgetExhausted
-        )
+        matches!(self.kind(), ErrorKind::Cancelled | ErrorKind::DeadlineExceeded | ErrorKind::BudgetExhausted)
     }
 
     /// The message and all its causes in one line, outermost first.

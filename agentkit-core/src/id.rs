@@ -97,24 +97,17 @@ fn check_bounded(what: &str, id: &str, limit: usize) -> Result<()> {
         return Err(Error::invalid_input(format!("{what} must not be empty")));
     }
     if id.len() > limit {
-        return Err(Error::invalid_input(format!(
-            "{what} must be at most {limit} bytes, got {}",
-            id.len()
-        )));
+        return Err(Error::invalid_input(format!("{what} must be at most {limit} bytes, got {}", id.len())));
     }
     if id.chars().any(char::is_control) {
-        return Err(Error::invalid_input(format!(
-            "{what} must not contain control characters: {id:?}"
-        )));
+        return Err(Error::invalid_input(format!("{what} must not contain control characters: {id:?}")));
     }
     Ok(())
 }
 
 fn check_name(what: &str, id: &str) -> Result<()> {
     let starts_well = id.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let well_formed = id
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    let well_formed = id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if starts_well && well_formed && id.len() <= 64 {
         return Ok(());
     }

@@ -23,8 +23,8 @@ pub mod testing;
 mod tool;
 
 pub use agent::{
-    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentStream, Citation,
-    MAX_MESSAGE_BYTES, Outcome, Source,
+    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentStream, Citation, MAX_MESSAGE_BYTES,
+    Outcome, Source,
 };
 pub use context::{CancelOnDrop, RunContext, TraceContext};
 pub use embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
@@ -33,14 +33,13 @@ pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, SessionId, Tenan
 pub use memory::{Memory, SessionKey, SessionSummary};
 pub use message::{Message, Part, Role, ToolCall, ToolResult};
 pub use model::{
-    Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason,
-    ModelInfo, PassageCitation, Usage, complete,
+    Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, ModelInfo,
+    PassageCitation, Usage, complete,
 };
 pub use rerank::Reranker;
 pub use retrieve::{
-    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K,
-    Metadata, MetadataValue, Passage, Range, Retriever, Scalar, SearchPlan, SearchRequest,
-    SearchResponse, Span,
+    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Metadata,
+    MetadataValue, Passage, Range, Retriever, Scalar, SearchPlan, SearchRequest, SearchResponse, Span,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;

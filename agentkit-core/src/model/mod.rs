@@ -46,11 +46,7 @@ pub trait ChatModel: Send + Sync {
 ///
 /// # Errors
 /// As [`ChatModel::stream`], or the first error of the stream.
-pub async fn complete(
-    model: &dyn ChatModel,
-    request: ChatRequest,
-    ctx: &RunContext,
-) -> Result<ChatResponse> {
+pub async fn complete(model: &dyn ChatModel, request: ChatRequest, ctx: &RunContext) -> Result<ChatResponse> {
     model.stream(request, ctx).await?.collect().await
 }
 

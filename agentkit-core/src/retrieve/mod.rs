@@ -121,7 +121,10 @@ pub(crate) fn plain_text(what: &str, text: &str, most: usize) -> Result<()> {
         return Err(Error::invalid_input(format!("{what} is empty; send the question as text")));
     }
     if text.len() > most {
-        return Err(Error::invalid_input(format!("{what} has {} bytes, at most {most} are allowed", text.len())));
+        return Err(Error::invalid_input(format!(
+            "{what} has {} bytes, at most {most} are allowed",
+            text.len()
+        )));
     }
     match text.find('\0') {
         Some(at) => Err(Error::invalid_input(format!("{what} holds a NUL at byte {at}, so it is not text"))),

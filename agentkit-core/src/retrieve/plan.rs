@@ -110,7 +110,9 @@ impl SearchPlan {
                 check(inputs.len(), MAX_INPUTS, "inputs of a fusion")?;
                 check(depth + 1, MAX_DEPTH, "levels of a plan")?;
                 if !(k.is_finite() && *k >= 0.0) {
-                    return Err(Error::invalid_input(format!("the k of rrf must be a number from 0 up, got {k}")));
+                    return Err(Error::invalid_input(format!(
+                        "the k of rrf must be a number from 0 up, got {k}"
+                    )));
                 }
                 inputs.iter().try_for_each(|input| input.validate_at(depth + 1))
             }

@@ -44,6 +44,13 @@ const CONTINUATIONS: &[&str] = &[
 
 /// `question` as it can be understood without the user's `earlier` turns, which are oldest first.
 pub(super) fn standalone(question: &str, earlier: &[&str]) -> String {
+    let added = missing(question, earlier);
+    let extended = format!("{question} {added}");
+    if added.is_empty() || extended.len() > MAX_QUERY_BYTES { question.to_owned() } else { extended }
+}
+
+/// The words of the user's `earlier` turns, oldest first, that `question` needs to be understood; mostly none.
+pub(super) fn missing(question: &str, earlier: &[&str]) -> String {
     let lexicon = Lexicon::of(question);
     let mut known = lexicon.content(question);
     let mut added: Vec<&str> = Vec::new();
@@ -61,8 +68,7 @@ pub(super) fn standalone(question: &str, earlier: &[&str]) -> String {
         }
         current = turn;
     }
-    let extended = format!("{question} {}", added.join(" "));
-    if added.is_empty() || extended.len() > MAX_QUERY_BYTES { question.to_owned() } else { extended }
+    added.join(" ")
 }
 
 fn is_follow_up(question: &str, content: &[Term]) -> bool {

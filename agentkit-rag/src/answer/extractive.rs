@@ -7,7 +7,7 @@ use agentkit_core::{
 use async_trait::async_trait;
 
 use super::REFUSAL;
-use super::contextual::standalone;
+use super::contextual::missing;
 use super::pack::estimate_tokens;
 use super::score::{Candidate, Evidence, Question, weigh};
 use super::sentence::UnitKind;
@@ -18,11 +18,11 @@ const MAX_ANSWER_CHARS: usize = 600;
 const MAX_SENTENCES: usize = 3;
 /// Share of the best sentence's score that a further one needs.
 const CLOSE_TO_BEST: f32 = 0.5;
-/// Share of the question, weighed by the rarity of its words, that some passage must speak of.
+/// Share of the question's content words that some passage must hold, with its title and headings.
 ///
 /// Conservative: a question about something else altogether is refused; one about the right thing that the
 /// passages happen not to answer is mostly not, since words alone cannot tell.
-const MIN_COVERAGE: f32 = 0.34;
+const MIN_COVERAGE: f32 = 0.3;
 /// Most bytes of a list or code block quoted with the sentence that introduces it.
 const MAX_LEAD_IN_BYTES: usize = 560;
 /// More passage text than this is weighed on a blocking thread.
@@ -100,23 +100,23 @@ impl ChatModel for ExtractiveModel {
 }
 
 /// The last user message, with what it needs of the user's messages before.
-fn question(request: &ChatRequest) -> Result<String> {
+fn question(request: &ChatRequest) -> Result<Question> {
     let asked = request.messages.iter().filter(|message| message.role == Role::User);
     let asked: Vec<String> = asked.map(agentkit_core::Message::joined_text).collect();
     let Some((last, earlier)) = asked.split_last() else {
         return Err(Error::invalid_input("the request has no user message to answer; add one"));
     };
     let earlier: Vec<&str> = earlier.iter().map(String::as_str).collect();
-    Ok(standalone(last, &earlier))
+    Ok(Question::new(last).with_context(&missing(last, &earlier)))
 }
 
 fn passages(request: &ChatRequest) -> impl Iterator<Item = &Passage> {
     request.messages.iter().flat_map(agentkit_core::Message::passages)
 }
 
-fn answer(question: &str, request: &ChatRequest) -> Vec<ChatEvent> {
+fn answer(question: &Question, request: &ChatRequest) -> Vec<ChatEvent> {
     let passages: Vec<&Passage> = passages(request).collect();
-    let quotes = quotes(&Question::new(question), &passages, request.max_tokens);
+    let quotes = quotes(question, &passages, request.max_tokens);
     let mut events = Vec::with_capacity(2 * quotes.len() + 2);
     let mut output = 0;
     for quote in &quotes {

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use agentkit_core::{Passage, Span};
 
 use super::sentence::{Unit, UnitKind, units};
-use super::terms::{Lexicon, Term};
+use super::terms::{Lexicon, Reader, Term, is_pair};
 use super::values::{Asked, has_value};
 
 /// Most distinct words of a question that are compared.
@@ -24,6 +24,8 @@ const TWO_BEFORE: f32 = 0.3;
 const AFTER: f32 = 0.2;
 const HEADING: f32 = 0.35;
 const PASSAGE: f32 = 0.25;
+/// What a word of the conversation counts beside the question's own.
+const CONTEXT: f32 = 0.4;
 /// What a pair of neighbouring question words adds, in average words.
 const PAIR: f32 = 0.35;
 /// Farthest apart, in words, that a pair still counts as neighbouring.
@@ -32,7 +34,7 @@ const PAIR_DISTANCE: usize = 3;
 const WITH_VALUE: f32 = 1.2;
 const WITHOUT_VALUE: f32 = 0.85;
 /// Factor for a sentence that says nothing beyond the question, or asks itself.
-const NOTHING_NEW: f32 = 0.5;
+const NOTHING_NEW: f32 = 0.3;
 /// How much the first passage is preferred to a far one.
 const FIRST_PASSAGE: f32 = 0.15;
 
@@ -40,6 +42,8 @@ const FIRST_PASSAGE: f32 = 0.15;
 pub(super) struct Question {
     lexicon: Lexicon,
     terms: Vec<String>,
+    /// How much each term counts.
+    weights: Vec<f32>,
     asked: Asked,
 }
 
@@ -47,7 +51,7 @@ pub(super) struct Question {
 pub(super) struct Evidence {
     /// The units of all passages, in order of passage and position.
     pub(super) candidates: Vec<Candidate>,
-    /// The share of the question, by IDF, that the best passage covers: 0 to 1.
+    /// The largest share of the question's words that one passage holds: 0 to 1.
     pub(super) coverage: f32,
 }
 
@@ -70,7 +74,29 @@ impl Question {
         if terms.is_empty() {
             terms = distinct(lexicon.all(text));
         }
-        Self { lexicon, terms, asked: Asked::by(text) }
+        let weights = vec![1.0; terms.len()];
+        Self { lexicon, terms, weights, asked: Asked::by(text) }
+    }
+
+    /// Adds words of the conversation, which count less than the question's own.
+    pub(super) fn with_context(mut self, text: &str) -> Self {
+        for term in distinct(self.lexicon.content(text)) {
+            if self.terms.len() < MAX_TERMS && !self.terms.contains(&term) {
+                self.terms.push(term);
+                self.weights.push(CONTEXT);
+            }
+        }
+        self
+    }
+
+    /// The share of the question's words among `hits`. Here rarity does not count: a word that is in every
+    /// passage found says most about what they are about. Every other letter pair joins the end of one word to
+    /// the beginning of the next, and is not to be expected elsewhere.
+    fn share(&self, hits: &[f32]) -> f32 {
+        let due = |term: &String| if is_pair(term) { 0.5 } else { 1.0 };
+        let all: f32 = self.weights.iter().zip(&self.terms).map(|(weight, term)| weight * due(term)).sum();
+        let found: f32 = self.weights.iter().zip(hits).map(|(weight, hit)| weight * hit).sum();
+        if all > 0.0 { (found / all).min(1.0) } else { 0.0 }
     }
 
     /// Whether there is nothing to look for.
@@ -93,13 +119,14 @@ fn distinct(found: Vec<Term>) -> Vec<String> {
 pub(super) fn weigh(question: &Question, passages: &[&Passage]) -> Evidence {
     let index: HashMap<&str, usize> =
         question.terms.iter().zip(0..).map(|(term, at)| (term.as_str(), at)).collect();
-    let read: Vec<Read> = passages.iter().map(|passage| Read::new(question, &index, passage)).collect();
-    let idf = Idf::of(&read, question.terms.len());
+    let mut finder = Finder { question, index: &index, reader: question.lexicon.reader(&question.terms) };
+    let read: Vec<Read> = passages.iter().map(|passage| Read::new(&mut finder, passage)).collect();
+    let idf = Idf::of(&read, &question.weights);
     let mut candidates = Vec::new();
     let mut coverage = 0.0_f32;
     for (at, passage) in read.iter().enumerate() {
         let whole = passage.whole(question.terms.len());
-        coverage = coverage.max(idf.share(&whole));
+        coverage = coverage.max(question.share(&whole));
         candidates.extend(passage.candidates(at, &whole, &idf));
     }
     Evidence { candidates, coverage }
@@ -119,13 +146,14 @@ struct Idf {
 }
 
 impl Idf {
-    fn of(passages: &[Read], terms: usize) -> Self {
+    fn of(passages: &[Read], weights: &[f32]) -> Self {
         let count = passages.iter().map(|passage| passage.sentences.len()).sum::<usize>();
-        let of_term: Vec<f32> = (0..terms)
-            .map(|term| {
+        let of_term: Vec<f32> = (0..)
+            .zip(weights)
+            .map(|(term, weight)| {
                 let holders =
                     passages.iter().flat_map(|p| &p.sentences).filter(|s| at(&s.hits, term) >= 1.0).count();
-                rarity(count, holders)
+                weight * rarity(count, holders)
             })
             .collect();
         Self { total: of_term.iter().sum(), of_term }
@@ -134,10 +162,6 @@ impl Idf {
     /// The words' weights, summed by rarity.
     fn sum(&self, hits: &[f32]) -> f32 {
         self.of_term.iter().zip(hits).map(|(idf, hit)| idf * hit).sum()
-    }
-
-    fn share(&self, hits: &[f32]) -> f32 {
-        if self.total > 0.0 { self.sum(hits) / self.total } else { 0.0 }
     }
 
     fn average(&self) -> f32 {
@@ -182,14 +206,13 @@ struct Sentence {
 }
 
 impl Read {
-    fn new(question: &Question, index: &HashMap<&str, usize>, passage: &Passage) -> Self {
-        let count = question.terms.len();
-        let finder = Finder { question, index };
-        let mut above = vec![0.0; count];
+    fn new(finder: &mut Finder, passage: &Passage) -> Self {
+        let mut above = vec![0.0; finder.question.terms.len()];
         for title in passage.title.iter().chain(&passage.locator.heading_path) {
-            finder.mark(&question.lexicon.all(title), &mut above);
+            let terms = finder.reader.read(title);
+            finder.mark(&terms, &mut above);
         }
-        let terms = question.lexicon.all(&passage.text);
+        let terms = finder.reader.read(&passage.text);
         let mut rest = terms.as_slice();
         let mut heading = above.clone();
         let mut sentences = Vec::new();
@@ -259,6 +282,7 @@ impl Sentence {
 struct Finder<'q> {
     question: &'q Question,
     index: &'q HashMap<&'q str, usize>,
+    reader: Reader,
 }
 
 impl Finder<'_> {
@@ -267,7 +291,8 @@ impl Finder<'_> {
         let pairs = self.mark(terms, &mut hits);
         let quote = unit.span.slice(text).unwrap_or_default();
         let new = |word: &str| {
-            !self.question.terms.iter().any(|term| word.to_lowercase().starts_with(term.as_str()))
+            let word = word.to_lowercase();
+            !self.question.terms.iter().any(|term| word.starts_with(term.as_str()))
         };
         Sentence {
             unit,
@@ -298,6 +323,9 @@ impl Finder<'_> {
     }
 
     fn find(&self, word: &str) -> Option<(usize, f32)> {
+        if word.is_empty() {
+            return None;
+        }
         if let Some(found) = self.index.get(word) {
             return Some((*found, 1.0));
         }

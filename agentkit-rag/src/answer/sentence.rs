@@ -8,6 +8,8 @@
 use agentkit_core::Span;
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::values::begins_with_date_word;
+
 /// Longest unit in bytes; longer sentences are cut at a clause, or failing that at a word.
 pub(super) const MAX_UNIT_BYTES: usize = 480;
 /// A line shorter than this was ended on purpose, not by wrapping.
@@ -234,7 +236,9 @@ fn sentences(text: &str, paragraph: Span) -> Vec<Span> {
     let mut open: Option<usize> = None;
     for (at, piece) in flat.split_sentence_bound_indices() {
         let start = *open.get_or_insert(at);
-        if !ends_in_abbreviation(piece) {
+        let rest = flat.get(at + piece.len()..).unwrap_or_default();
+        let goes_on = ends_in_abbreviation(piece) || (ends_in_ordinal(piece) && begins_with_date_word(rest));
+        if !goes_on {
             found.push(trimmed(raw, start, at + piece.len()).shifted(paragraph.start));
             open = None;
         }
@@ -260,6 +264,12 @@ fn ends_in_abbreviation(piece: &str) -> bool {
         chars.next().is_some_and(char::is_alphabetic) && chars.next().is_none()
     });
     initials || ABBREVIATIONS.contains(&word.to_lowercase().as_str())
+}
+
+/// Whether a piece ends in a day as some languages write it: "am 13." before "September".
+fn ends_in_ordinal(piece: &str) -> bool {
+    let number = piece.trim_end().strip_suffix('.').and_then(|stem| stem.rsplit(char::is_whitespace).next());
+    number.is_some_and(|number| (1..=2).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Cuts a span that is too long to quote, at the last clause, line or word that fits.
@@ -308,6 +318,8 @@ mod tests {
             ("Dr. Smith met J. R. Ewing. They left.", vec!["Dr. Smith met J. R. Ewing.", "They left."]),
             ("Use a cache, e.g. Redis. Done.", vec!["Use a cache, e.g. Redis.", "Done."]),
             ("The U.S. Army won. See Fig. 3 below.", vec!["The U.S. Army won.", "See Fig. 3 below."]),
+            ("Am 13. September kam er. Er blieb.", vec!["Am 13. September kam er.", "Er blieb."]),
+            ("There were 13. Then more came.", vec!["There were 13.", "Then more came."]),
             ("他登记了。球队赢了！", vec!["他登记了。", "球队赢了！"]),
             ("no full stop", vec!["no full stop"]),
         ] {

@@ -1,5 +1,6 @@
 //! Words as questions and sentences are compared by: lower case, stemmed, folded, with bigrams for unspaced scripts.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::sync::LazyLock;
 
@@ -49,6 +50,7 @@ static LEXICONS: LazyLock<Vec<Lexicon>> = LazyLock::new(|| LANGUAGES.into_iter()
 /// How one language's words are made comparable.
 #[derive(Clone)]
 pub(super) struct Lexicon {
+    language: Language,
     unstopped: TextAnalyzer,
     content: TextAnalyzer,
     all: TextAnalyzer,
@@ -85,11 +87,14 @@ impl Lexicon {
             _ => remove(QUESTIONS),
         };
         let lower = || {
-            TextAnalyzer::builder(Words).filter(RemoveLongFilter::limit(MAX_WORD_BYTES)).filter(LowerCaser)
+            TextAnalyzer::builder(Words::default())
+                .filter(RemoveLongFilter::limit(MAX_WORD_BYTES))
+                .filter(LowerCaser)
         };
         let stopped = || lower().filter(stop.clone()).filter(questions.clone());
         let stem = || Stemmer::new(language);
         Self {
+            language,
             unstopped: stopped().build(),
             content: stopped().filter(stem()).filter(AsciiFoldingFilter).build(),
             all: lower().filter(stem()).filter(AsciiFoldingFilter).build(),
@@ -101,9 +106,30 @@ impl Lexicon {
         collect(&mut self.content.clone(), text)
     }
 
+    /// A reader that looks for `terms`. Stemming is what costs time, so words that begin with another ASCII
+    /// letter are not stemmed.
+    pub(super) fn reader(&self, terms: &[String]) -> Reader {
+        let initials: Initials = terms.iter().filter_map(|term| term.bytes().next()).collect();
+        let words = TextAnalyzer::builder(Words { initials: Some(initials) });
+        let lower = words.filter(RemoveLongFilter::limit(MAX_WORD_BYTES)).filter(LowerCaser);
+        Reader { analyzer: lower.filter(Stemmer::new(self.language)).filter(AsciiFoldingFilter).build() }
+    }
+
     /// All words of `text`.
     pub(super) fn all(&self, text: &str) -> Vec<Term> {
         collect(&mut self.all.clone(), text)
+    }
+}
+
+/// Reads texts for words that may be among given ones.
+pub(super) struct Reader {
+    analyzer: TextAnalyzer,
+}
+
+impl Reader {
+    /// All words of `text`; those that cannot be among the ones looked for come out blank.
+    pub(super) fn read(&mut self, text: &str) -> Vec<Term> {
+        collect(&mut self.analyzer, text)
     }
 }
 
@@ -127,11 +153,17 @@ fn collect(analyzer: &mut TextAnalyzer, text: &str) -> Vec<Term> {
 
 /// Splits at the word boundaries of Unicode Annex 29. Scripts written without spaces come out of that as single
 /// letters next to each other; those are paired, so that they compare as overlapping bigrams.
-#[derive(Debug, Clone)]
-struct Words;
+#[derive(Debug, Clone, Default)]
+struct Words {
+    /// First bytes of the words wanted, others come out blank; `None` wants all.
+    initials: Option<Initials>,
+}
+
+type Initials = BTreeSet<u8>;
 
 struct WordStream<'a> {
     text: &'a str,
+    initials: Option<&'a Initials>,
     words: Peekable<UnicodeWordIndices<'a>>,
     in_run: bool,
     token: Token,
@@ -142,7 +174,7 @@ impl Tokenizer for Words {
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream<'a> {
         let words = text.unicode_word_indices().peekable();
-        WordStream { text, words, in_run: false, token: Token::default() }
+        WordStream { text, initials: self.initials.as_ref(), words, in_run: false, token: Token::default() }
     }
 }
 
@@ -169,6 +201,13 @@ impl WordStream<'_> {
     }
 }
 
+impl WordStream<'_> {
+    fn is_wanted(&self, word: &str) -> bool {
+        let first = word.bytes().next().unwrap_or_default();
+        self.initials.is_none_or(|wanted| !first.is_ascii() || wanted.contains(&first.to_ascii_lowercase()))
+    }
+}
+
 impl TokenStream for WordStream<'_> {
     fn advance(&mut self) -> bool {
         let Some((start, end)) = self.next_range() else { return false };
@@ -176,7 +215,10 @@ impl TokenStream for WordStream<'_> {
         self.token.offset_to = end;
         self.token.position = self.token.position.wrapping_add(1);
         self.token.text.clear();
-        self.token.text.push_str(self.text.get(start..end).unwrap_or_default());
+        let word = self.text.get(start..end).unwrap_or_default();
+        if self.is_wanted(word) {
+            self.token.text.push_str(word);
+        }
         true
     }
 
@@ -187,6 +229,12 @@ impl TokenStream for WordStream<'_> {
     fn token_mut(&mut self) -> &mut Token {
         &mut self.token
     }
+}
+
+/// Whether a term is two letters of a script without spaces, rather than a word of two letters.
+pub(super) fn is_pair(term: &str) -> bool {
+    let unspaced = |c: char| c >= '\u{0e00}' && !('\u{ac00}'..='\u{d7a3}').contains(&c);
+    term.chars().count() == 2 && term.chars().all(unspaced)
 }
 
 fn is_letter(word: &str) -> bool {

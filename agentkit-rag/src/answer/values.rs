@@ -196,7 +196,7 @@ impl Asked {
 /// Whether `sentence` holds a value of the asked type that is not of the question: `None` if any will do.
 pub(super) fn has_value(asked: Asked, sentence: &str, is_new: &dyn Fn(&str) -> bool) -> Option<bool> {
     let digits = |word: &str| word.contains(|c: char| c.is_numeric());
-    let listed = |word: &str, list: &[&str]| list.contains(&word.to_lowercase().as_str());
+    let listed = |word: &str, list: &[&str]| list.iter().any(|entry| entry.eq_ignore_ascii_case(word));
     match asked {
         Asked::Any => None,
         Asked::Name => {
@@ -209,6 +209,11 @@ pub(super) fn has_value(asked: Asked, sentence: &str, is_new: &dyn Fn(&str) -> b
             Some(words(sentence).any(|word| (digits(word) && is_new(word)) || listed(word, TIME_WORDS)))
         }
     }
+}
+
+/// Whether the first word of `text` belongs to a date, like the name of a month.
+pub(super) fn begins_with_date_word(text: &str) -> bool {
+    words(text).next().is_some_and(|word| TIME_WORDS.iter().any(|entry| entry.eq_ignore_ascii_case(word)))
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

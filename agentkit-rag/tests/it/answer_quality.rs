@@ -107,9 +107,6 @@ async fn measure(folder: &Path) -> Figures {
         let has = |text: &str| question.answers.iter().any(|answer| text.contains(answer.as_str()));
         in_answer += usize::from(has(&reply.text));
         in_cited += usize::from(cited.iter().any(|text| has(text)));
-        if std::env::args().any(|arg| arg == "--nocapture") && !has(&reply.text) && count % 10 == 0 {
-            println!("Q {}\n  gold {:?}\n  got {}", question.text, question.answers, reply.text);
-        }
         refused += usize::from(reply.finish_reason == FinishReason::Refused);
         let without = ask(&question.text, &set.around(number, false)).await;
         refused_without += usize::from(without.finish_reason == FinishReason::Refused);
@@ -136,13 +133,13 @@ async fn measure(folder: &Path) -> Figures {
 #[tokio::test]
 async fn answers_hold_what_was_asked_for() {
     let Some(datasets) = datasets() else { return };
-    for (set, answer, cited) in
-        [("en", 80.0, 95.0), ("de", 75.0, 90.0), ("es", 75.0, 90.0), ("zh", 70.0, 90.0)]
+    for (set, answer, cited, refused) in
+        [("en", 85.0, 95.0, 3.0), ("de", 80.0, 92.0, 6.0), ("es", 80.0, 92.0, 6.0), ("zh", 80.0, 92.0, 6.0)]
     {
         let figures = measure(&datasets.join("xquad").join(set)).await;
         assert!(figures.in_answer >= answer, "{set}: gold in answer");
         assert!(figures.in_cited >= cited, "{set}: gold in cited passages");
-        assert!(figures.refused <= 3.0, "{set}: refused");
+        assert!(figures.refused <= refused, "{set}: refused");
         assert!(figures.refused_without >= 50.0, "{set}: refused without the passage");
     }
 }
@@ -163,5 +160,5 @@ async fn questions_of_another_topic_are_refused_more_than_those_the_passages_ans
         "clapnq: refused {right:.1} % of {} unanswerable and {wrong:.1} % of {} answerable",
         unanswerable.1, answerable.1
     );
-    assert!(wrong <= 3.0 && right >= wrong);
+    assert!(wrong <= 5.0 && right >= wrong);
 }

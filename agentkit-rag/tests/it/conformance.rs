@@ -44,8 +44,9 @@ async fn the_rag_agent_is_an_agent() {
     let memory = Arc::new(WindowMemory::new());
     let agent = RagAgent::new(Arc::new(index), Arc::new(ExtractiveModel::new())).memory(memory.clone());
     let scope: TenantScope = conformance::fixture_scope();
-    let fixture =
-        conformance::AgentFixture::new(Arc::new(agent), scope).question("how do I descale the kettle?").memory(memory);
+    let fixture = conformance::AgentFixture::new(Arc::new(agent), scope)
+        .question("how do I descale the kettle?")
+        .memory(memory);
     conformance::agent(&fixture).await;
 }
 

@@ -24,7 +24,8 @@ fn operation(n: u64) -> (Vec<SourceDocument>, Option<String>) {
     let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
     let documents = (0..1 + mixed % 3).map(|i| {
         let id = format!("doc{}", (mixed + i * 5) % DOCUMENTS);
-        let text = format!("common unique{n}x{i} filler words here. ").repeat(1 + (mixed as usize + i as usize) % 40);
+        let text = format!("common unique{n}x{i} filler words here. ")
+            .repeat(1 + (mixed as usize + i as usize) % 40);
         SourceDocument::text(id, text).expect("a valid id")
     });
     let delete = (mixed % 4 == 0).then(|| format!("doc{}", (mixed / 7) % DOCUMENTS));
@@ -47,7 +48,10 @@ fn writer_to_be_killed() {
             index.upsert(&scope, documents, &ctx).await.expect("the upsert succeeds");
             writeln!(out, "half {n}").and_then(|()| out.flush()).expect("the parent listens");
             if let Some(id) = delete {
-                index.delete(&scope, &[DocumentId::new(id).expect("valid")], &ctx).await.expect("the delete succeeds");
+                index
+                    .delete(&scope, &[DocumentId::new(id).expect("valid")], &ctx)
+                    .await
+                    .expect("the delete succeeds");
             }
             writeln!(out, "ack {n}").and_then(|()| out.flush()).expect("the parent listens");
         }
@@ -103,10 +107,16 @@ fn run_and_kill(folder: &Path, first: u64, after: Duration) -> Progress {
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut progress = Progress { acknowledged: first, inside: false, half: false };
     let mut note = |line: &str| match line.split_once(' ') {
-        Some(("begin", _)) => progress = Progress { acknowledged: progress.acknowledged, inside: true, half: false },
+        Some(("begin", _)) => {
+            progress = Progress { acknowledged: progress.acknowledged, inside: true, half: false }
+        }
         Some(("half", _)) => progress.half = true,
         Some(("ack", n)) => {
-            progress = Progress { acknowledged: n.parse::<u64>().expect("a number") + 1, inside: false, half: false };
+            progress = Progress {
+                acknowledged: n.parse::<u64>().expect("a number") + 1,
+                inside: false,
+                half: false,
+            };
         }
         _ => {}
     };
@@ -171,7 +181,10 @@ async fn settle(index: &Index, model: &mut BTreeMap<String, String>, progress: &
     let (documents, delete) = operation(n);
     index.upsert(&scope, documents, &ctx).await.expect("the upsert succeeds");
     if let Some(id) = delete {
-        index.delete(&scope, &[DocumentId::new(id).expect("valid")], &ctx).await.expect("the delete succeeds");
+        index
+            .delete(&scope, &[DocumentId::new(id).expect("valid")], &ctx)
+            .await
+            .expect("the delete succeeds");
     }
     *model = deleted;
 }
@@ -180,7 +193,8 @@ async fn contents(index: &Index) -> BTreeMap<String, String> {
     let (scope, ctx) = (TenantScope::local(), RunContext::new());
     let mut contents = BTreeMap::new();
     for listed in index.list(&scope, None, 1000, &ctx).await.expect("listing works") {
-        let stored = index.get(&scope, &listed.id, &ctx).await.expect("reading works").expect("it was listed");
+        let stored =
+            index.get(&scope, &listed.id, &ctx).await.expect("reading works").expect("it was listed");
         contents.insert(listed.id.to_string(), stored.source_text);
     }
     contents

@@ -14,7 +14,7 @@ use agentkit_rag::eval::{Dataset, EvalLeg, EvalOptions, Ranked, Run, Scores, eva
 use async_trait::async_trait;
 use serde::Deserialize;
 
-/// Made by pytrec_eval from the run and judgements beside it.
+/// Made by `pytrec_eval` from the run and judgements beside it.
 #[derive(Deserialize)]
 struct Expected {
     queries: HashMap<String, Scores>,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    CollectionName, DocumentId, ErrorKind, Filter, Leg, Metadata, Range, Retriever, RunContext,
-    Scalar, SearchPlan, SearchRequest, TenantId, TenantScope,
+    CollectionName, DocumentId, ErrorKind, Filter, Leg, Metadata, Range, Retriever, RunContext, Scalar,
+    SearchPlan, SearchRequest, TenantId, TenantScope,
 };
 use agentkit_rag::{Index, SourceDocument};
 use proptest::prelude::*;
@@ -69,7 +69,8 @@ fn unchanged_documents_are_left_alone_and_unchanged_chunks_keep_their_vectors() 
         let folder = tempfile::tempdir().unwrap();
         let scope = TenantScope::local();
         let index = open(folder.path()).await;
-        let paragraph = |n: usize| format!("# Part {n}\n\n{}\n\n", format!("sentence {n} about topic {n}. ").repeat(40));
+        let paragraph =
+            |n: usize| format!("# Part {n}\n\n{}\n\n", format!("sentence {n} about topic {n}. ").repeat(40));
         let whole = |parts: &[usize]| parts.iter().map(|n| paragraph(*n)).collect::<String>();
         let first = index.upsert(&scope, vec![document("d", &whole(&[1, 2, 3, 4]))], &ctx()).await.unwrap();
         assert!(first.chunks >= 4, "{first:?}");
@@ -96,10 +97,14 @@ fn tenants_and_collections_never_meet() {
             TenantScope::local().in_collection(CollectionName::new("other").unwrap()),
         ];
         for (n, scope) in scopes.iter().enumerate() {
-            index.upsert(scope, vec![document("same-id", &format!("secret canary{n}"))], &ctx()).await.unwrap();
+            index
+                .upsert(scope, vec![document("same-id", &format!("secret canary{n}"))], &ctx())
+                .await
+                .unwrap();
         }
         for (n, scope) in scopes.iter().enumerate() {
-            let response = index.search(&SearchRequest::new(scope.clone(), "secret canary"), &ctx()).await.unwrap();
+            let response =
+                index.search(&SearchRequest::new(scope.clone(), "secret canary"), &ctx()).await.unwrap();
             assert_eq!(response.hits.len(), 1);
             assert_eq!(response.hits[0].passage.text, format!("secret canary{n}"));
         }
@@ -118,7 +123,19 @@ fn query_syntax_and_stop_words_are_plain_text() {
         let scope = TenantScope::local();
         let index = open(folder.path()).await;
         index.upsert(&scope, vec![document("d", "the field is open")], &ctx()).await.unwrap();
-        for text in ["field:(", "the", "?!", "AND OR NOT", "\"unclosed", "a^2 ~3 *", "[x TO y]", "{}", "\\", "🦀", "東京"] {
+        for text in [
+            "field:(",
+            "the",
+            "?!",
+            "AND OR NOT",
+            "\"unclosed",
+            "a^2 ~3 *",
+            "[x TO y]",
+            "{}",
+            "\\",
+            "🦀",
+            "東京",
+        ] {
             for plan in [SearchPlan::hybrid(), SearchPlan::dense(), SearchPlan::lexical()] {
                 let request = SearchRequest::new(scope.clone(), text).plan(plan.clone());
                 let answered = index.search(&request, &ctx()).await;
@@ -162,7 +179,8 @@ fn a_second_writer_and_another_model_are_refused_but_readers_are_welcome() {
     run(async {
         let folder = tempfile::tempdir().unwrap();
         let scope = TenantScope::local();
-        let missing = Index::open_read_only(folder.path(), Arc::new(HashingEmbedder::default())).await.unwrap_err();
+        let missing =
+            Index::open_read_only(folder.path(), Arc::new(HashingEmbedder::default())).await.unwrap_err();
         assert!(missing.is_not_found());
         let index = open(folder.path()).await;
         index.upsert(&scope, vec![document("d", "some text")], &ctx()).await.unwrap();
@@ -171,7 +189,8 @@ fn a_second_writer_and_another_model_are_refused_but_readers_are_welcome() {
         assert_eq!(second.kind(), ErrorKind::Conflict);
         assert!(second.message().contains(&std::process::id().to_string()), "{second:?}");
 
-        let reader = Index::open_read_only(folder.path(), Arc::new(HashingEmbedder::default())).await.unwrap();
+        let reader =
+            Index::open_read_only(folder.path(), Arc::new(HashingEmbedder::default())).await.unwrap();
         assert_eq!(found(&reader, SearchRequest::new(scope.clone(), "text")).await.len(), 1);
         let refused = reader.upsert(&scope, vec![document("e", "more")], &ctx()).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
@@ -254,7 +273,11 @@ fn concurrent_writers_share_commits_and_none_is_lost() {
             let (index, scope) = (index.clone(), scope.clone());
             writers.spawn(async move {
                 let id = format!("d{n:02}");
-                index.upsert(&scope, vec![document(&id, &format!("text number{n}"))], &ctx()).await.unwrap().generation
+                index
+                    .upsert(&scope, vec![document(&id, &format!("text number{n}"))], &ctx())
+                    .await
+                    .unwrap()
+                    .generation
             });
         }
         let generations = writers.join_all().await;
@@ -294,12 +317,14 @@ fn filter() -> impl Strategy<Value = Filter> {
     let bound = move || prop::option::of(ordered());
     let leaf = prop_oneof![
         (field(), scalar()).prop_map(|(field, value)| Filter::Eq { field, value }),
-        (field(), prop::collection::vec(scalar(), 0..3)).prop_map(|(field, values)| Filter::In { field, values }),
+        (field(), prop::collection::vec(scalar(), 0..3))
+            .prop_map(|(field, values)| Filter::In { field, values }),
         (field(), prop::sample::select(vec!["", "a", "b"]))
             .prop_map(|(field, value)| Filter::Prefix { field, value: value.into() }),
         field().prop_map(|field| Filter::Exists { field }),
-        (field(), bound(), bound(), bound(), ordered())
-            .prop_map(|(field, gt, gte, lt, lte)| Filter::Range(Range { field, gt, gte, lt, lte: Some(lte) })),
+        (field(), bound(), bound(), bound(), ordered()).prop_map(|(field, gt, gte, lt, lte)| Filter::Range(
+            Range { field, gt, gte, lt, lte: Some(lte) }
+        )),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
@@ -357,7 +382,10 @@ async fn check_against(model: &BTreeMap<String, SourceDocument>, index: &Index, 
     let stats = index.stats(&scope).await.unwrap();
     assert_eq!(stats.documents, model.len() as u64);
     let listed = index.list(&scope, None, 100, &ctx()).await.unwrap();
-    assert_eq!(listed.iter().map(|d| d.id.to_string()).collect::<Vec<_>>(), model.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(
+        listed.iter().map(|d| d.id.to_string()).collect::<Vec<_>>(),
+        model.keys().cloned().collect::<Vec<_>>()
+    );
     assert_eq!(listed.iter().map(|d| d.chunks).sum::<u64>(), stats.chunks);
 }
 

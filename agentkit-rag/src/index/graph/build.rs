@@ -42,9 +42,12 @@ impl Graph {
 fn build(vectors: &Vectors, ctx: &RunContext) -> Result<Graph> {
     let slots =
         u32::try_from(vectors.len()).map_err(|_| Error::internal("too many vectors for one graph"))?;
+    if slots == 0 {
+        // hnsw_rs panics when it is asked for the points of an empty graph.
+        return Ok(Graph { slots, entry: 0, members: Lists::default(), layers: vec![Lists::default()] });
+    }
     let nodes = distinct(vectors, slots);
-    let hnsw =
-        Hnsw::<f32, UnitCosine>::new(MAX_LINKS, nodes.len().max(1), MAX_LAYERS, EF_CONSTRUCTION, UnitCosine);
+    let hnsw = Hnsw::<f32, UnitCosine>::new(MAX_LINKS, nodes.len(), MAX_LAYERS, EF_CONSTRUCTION, UnitCosine);
     for (node, members) in nodes.iter().enumerate() {
         ctx.check()?;
         if let Some(first) = members.first() {
