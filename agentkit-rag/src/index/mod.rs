@@ -52,7 +52,7 @@ use crate::chunk::{Chunker, StructureChunker};
 use crate::source::{SourceDocument, SourceKind};
 
 /// Most documents a listing gives at once.
-const MAX_LISTED: usize = 1000;
+const MAX_LISTED: usize = 10_000;
 
 /// A hybrid index in a folder; cheap to clone, and closed when the last clone is dropped.
 ///
@@ -308,7 +308,7 @@ impl Index {
         .map(Option::flatten)
     }
 
-    /// Lists documents in the order of their ids: at most `limit` (at most 1000) after `after`.
+    /// Lists documents in the order of their ids: at most `limit` (at most 10,000) after `after`.
     ///
     /// # Cancel safety
     /// Cancel safe: reading changes nothing.
