@@ -1,5 +1,4 @@
 //! The local embedder: one query's latency, and passages per second.
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use agentkit_core::{EmbedSide, Embedder, RunContext};
 use agentkit_rag::embed::BertEmbedder;

@@ -1,5 +1,4 @@
 //! Writing: acknowledged documents per second by batch size, and by writers that share commits.
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

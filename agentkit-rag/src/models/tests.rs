@@ -109,8 +109,9 @@ async fn a_damaged_entry_is_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let path = archive(folder.path(), &GOOD);
     let mut bytes = fs::read(&path).unwrap();
-    let at = bytes.windows(2).position(|pair| pair == b"{}").unwrap_or(50);
-    bytes[at] ^= 0x10;
+    let name = b"pkg/model/config.json";
+    let data = bytes.windows(name.len()).position(|part| part == name).unwrap() + name.len();
+    bytes[data] ^= 0x10;
     fs::write(&path, bytes).unwrap();
     assert_eq!(unpacked(&folder, path).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
@@ -145,6 +146,7 @@ async fn every_kind_of_damage_in_the_cache_is_seen() {
         (RECORD, |model| fs::write(model.join(RECORD), "{").unwrap()),
     ];
     for (reason, spoil) in damage {
+        let _ = fs::remove_dir_all(folder.path().join("work"));
         unpacked(&folder, archive.clone()).await.unwrap();
         let model = installed(&folder).unwrap();
         spoil(&model);

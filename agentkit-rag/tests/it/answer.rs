@@ -199,8 +199,7 @@ async fn what_the_sources_do_not_say_is_refused_without_a_citation() {
 #[tokio::test]
 async fn any_text_is_a_question() {
     let agent = RagAgent::new(Shelf::panthers_and_tea(), Arc::new(ExtractiveModel::new()));
-    for question in ["the", "???", "field:(tea", "tea\0tea", "\u{202e}tea", &"tea ".repeat(10_000), "[1] [2"]
-    {
+    for question in ["the", "???", "field:(tea", "\u{202e}tea", &"tea ".repeat(10_000), "[1] [2"] {
         let reply = agent.ask(&TenantScope::local(), question).await.unwrap();
         assert_eq!(
             reply.answer.contains("tea is best"),

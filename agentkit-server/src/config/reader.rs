@@ -118,11 +118,11 @@ impl Reader {
     }
 }
 
-/// Whether a variable with our prefix is none of the settings: those that the command line and the
+/// Whether a variable with our prefix is none of the settings: those that the command line, the tests and the
 /// model store read themselves, and the links that Kubernetes gives every container of a service called `agentkit`.
 pub(super) fn is_foreign(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    matches!(name.as_str(), "CONFIG" | "LOG" | "CACHE_DIR" | "PORT")
+    matches!(name.as_str(), "CONFIG" | "LOG" | "CACHE_DIR" | "DATASETS" | "PORT")
         || name.starts_with("PORT_")
         || name.contains("_PORT_")
         || name.ends_with("_PORT")
