@@ -21,8 +21,8 @@ use super::snapshot::{Snapshot, text_index_failed};
 
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
-/// Weight of a word in title and headings relative to one in the text.
-const CONTEXT_BOOST: f32 = 0.5;
+/// Weight of a word in title and headings relative to one in the text: they count alike.
+const CONTEXT_BOOST: f32 = 1.0;
 /// Most distinct words of a query that are looked at; a message may be pasted text.
 const MAX_TERMS: usize = 256;
 /// Relative difference that the order of additions may make to a score.
