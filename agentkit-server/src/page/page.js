@@ -62,11 +62,16 @@ function renderText(turn) {
   for (const match of turn.raw.matchAll(/\[(\d{1,3})\]/g)) {
     const number = Number(match[1]);
     if (!turn.sources.some((source) => source.number === number)) continue;
-    parts.append(turn.raw.slice(from, match.index), citeButton(turn, number));
+    parts.append(unwrapped(turn.raw.slice(from, match.index)), citeButton(turn, number));
     from = match.index + match[0].length;
   }
-  parts.append(turn.raw.slice(from));
+  parts.append(unwrapped(turn.raw.slice(from)));
   turn.text.replaceChildren(parts);
+}
+
+/** A line that only ends because the source is wrapped there goes on; paragraphs and lists stay. */
+function unwrapped(text) {
+  return text.replace(/([^\n])\n(?=[\p{L}`"'“(])/gu, "$1 ");
 }
 
 function citeButton(turn, number) {
