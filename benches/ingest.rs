@@ -1,4 +1,5 @@
 //! Writing: acknowledged documents per second by batch size, and by writers that share commits.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to measure")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,13 +34,13 @@ fn ingest(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("upsert");
     group.sample_size(10);
-    for batch in [1, 10, 100] {
+    for batch in [1_usize, 10, 100] {
         group.throughput(Throughput::Elements(batch as u64));
         group.bench_function(format!("batches of {batch}"), |bencher| {
             bencher.iter(|| runtime.block_on(write(index.clone(), documents(&next, batch))));
         });
     }
-    for writers in [10, 100] {
+    for writers in [10_usize, 100] {
         group.throughput(Throughput::Elements(writers as u64));
         group.bench_function(format!("{writers} writers of one each"), |bencher| {
             bencher.iter(|| {

@@ -204,11 +204,11 @@ fn checksum(slot: &[u8], body: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    fn log_of(path: &Path, rows: usize) -> (VectorLog, Vectors) {
+    fn log_of(path: &Path, rows: u16) -> (VectorLog, Vectors) {
         let mut log = VectorLog::open(path, 3, 0).unwrap();
         let mut vectors = Vectors::new(3);
         for row in 0..rows {
-            log.append(&mut vectors, &[vec![row as f32, 1.0, 2.0]]).unwrap();
+            log.append(&mut vectors, &[vec![f32::from(row), 1.0, 2.0]]).unwrap();
         }
         (log, vectors)
     }
@@ -225,8 +225,8 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().len(), committed);
         let loaded = load(&path, 3, log.length()).unwrap();
         assert_eq!(loaded.len(), 600);
-        for slot in [0, 255, 256, 599] {
-            assert_eq!(loaded.row(slot), [slot as f32, 1.0, 2.0]);
+        for slot in [0_u16, 255, 256, 599] {
+            assert_eq!(loaded.row(slot.into()), [f32::from(slot), 1.0, 2.0]);
         }
         assert!(loaded.row(600).is_empty());
     }

@@ -22,13 +22,13 @@ const DOCUMENTS: u64 = 12;
 /// Operation number `n` of the endless, fixed list: a batch of upserts and one delete.
 fn operation(n: u64) -> (Vec<SourceDocument>, Option<String>) {
     let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
-    let documents = (0..1 + mixed % 3).map(|i| {
+    let documents = (0..=mixed % 3).map(|i| {
         let id = format!("doc{}", (mixed + i * 5) % DOCUMENTS);
         let text = format!("common unique{n}x{i} filler words here. ")
-            .repeat(1 + (mixed as usize + i as usize) % 40);
+            .repeat(usize::try_from(1 + (mixed + i) % 40).expect("small"));
         SourceDocument::text(id, text).expect("a valid id")
     });
-    let delete = (mixed % 4 == 0).then(|| format!("doc{}", (mixed / 7) % DOCUMENTS));
+    let delete = mixed.is_multiple_of(4).then(|| format!("doc{}", (mixed / 7) % DOCUMENTS));
     (documents.collect(), delete)
 }
 

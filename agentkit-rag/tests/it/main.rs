@@ -1,11 +1,20 @@
 //! The integration tests of agentkit-rag, one binary.
 
+#[cfg(test)]
 mod answer;
+#[cfg(test)]
 mod answer_quality;
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod embed;
+#[cfg(test)]
 mod eval;
+#[cfg(test)]
 mod index;
+#[cfg(test)]
 mod load;
+#[cfg(test)]
 mod quality;

@@ -17,7 +17,7 @@ fn clustered(count: usize) -> (tempfile::TempDir, Vectors) {
     let mut state = 1_u64;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        f32::from(u16::try_from(state >> 48).unwrap()) / 65_536.0 - 0.5
     };
     let centres: Vec<Vec<f32>> = (0..20).map(|_| (0..DIMENSION).map(|_| random()).collect()).collect();
     let rows: Vec<Vec<f32>> = (0..count)
@@ -32,7 +32,7 @@ fn clustered(count: usize) -> (tempfile::TempDir, Vectors) {
 }
 
 fn exact(vectors: &Vectors, query: &[f32], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<u32> {
-    let mut all: Vec<(f32, u32)> = (0..vectors.len() as u32)
+    let mut all: Vec<(f32, u32)> = (0..u32::try_from(vectors.len()).unwrap())
         .filter(|slot| allowed(*slot))
         .map(|slot| (dot(query, vectors.row(slot)), slot))
         .collect();
