@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use agentkit_core::{ErrorKind, Result, RunContext};
 use tempfile::TempDir;
-use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 use super::progress::relay;
 use super::record::{self, RECORD, State};
@@ -26,7 +26,8 @@ fn archive(folder: &Path, entries: &[(&str, &[u8])]) -> PathBuf {
     let path = folder.join("made.whl");
     let mut zip = ZipWriter::new(File::create(&path).unwrap());
     for (name, bytes) in entries {
-        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.start_file(*name, SimpleFileOptions::default().compression_method(CompressionMethod::Stored))
+            .unwrap();
         zip.write_all(bytes).unwrap();
     }
     zip.finish().unwrap();
@@ -35,7 +36,10 @@ fn archive(folder: &Path, entries: &[(&str, &[u8])]) -> PathBuf {
 
 /// Unpacks as an installation does; the files are then in `<folder>/work/model`.
 async fn unpacked(folder: &TempDir, archive: PathBuf) -> Result<()> {
-    let target = folder.path().join("work/model");
+    let work = folder.path().join("work");
+    // An installation starts in a fresh folder.
+    let _ = fs::remove_dir_all(&work);
+    let target = work.join("model");
     fs::create_dir_all(&target).unwrap();
     let ctx = RunContext::new();
     relay(&NoProgress, |reporter| async move {
@@ -109,9 +113,8 @@ async fn a_damaged_entry_is_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let path = archive(folder.path(), &GOOD);
     let mut bytes = fs::read(&path).unwrap();
-    let name = b"pkg/model/config.json";
-    let data = bytes.windows(name.len()).position(|part| part == name).unwrap() + name.len();
-    bytes[data] ^= 0x10;
+    let at = bytes.windows(5).position(|five| five == b"12345").unwrap();
+    bytes[at] ^= 0x10;
     fs::write(&path, bytes).unwrap();
     assert_eq!(unpacked(&folder, path).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
@@ -146,7 +149,6 @@ async fn every_kind_of_damage_in_the_cache_is_seen() {
         (RECORD, |model| fs::write(model.join(RECORD), "{").unwrap()),
     ];
     for (reason, spoil) in damage {
-        let _ = fs::remove_dir_all(folder.path().join("work"));
         unpacked(&folder, archive.clone()).await.unwrap();
         let model = installed(&folder).unwrap();
         spoil(&model);
@@ -154,7 +156,6 @@ async fn every_kind_of_damage_in_the_cache_is_seen() {
             State::Damaged(found) => assert!(found.contains(reason), "{found}"),
             state => panic!("{reason}: {state:?}"),
         }
-        // The next installation replaces it.
     }
     unpacked(&folder, archive).await.unwrap();
     let model = installed(&folder).unwrap();

@@ -8,6 +8,7 @@ use agentkit_core::{EmbedSide, Embedder, ErrorKind, RunContext};
 use agentkit_rag::embed::BertEmbedder;
 use agentkit_rag::models::{ModelSpec, ModelStore, NoProgress};
 use serde::Deserialize;
+use tokenizers::Tokenizer;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -154,6 +155,19 @@ async fn tokens_are_counted_without_special_ones_and_beyond_the_models_length() 
     let embedder = embedder().await;
     assert_eq!(embedder.count_tokens(""), 0);
     assert_eq!(embedder.count_tokens("what is the capital of france?"), 7);
+    let mut tokenizer = Tokenizer::from_file(folder().await.join("tokenizer.json")).unwrap();
+    tokenizer.with_padding(None).with_truncation(None).unwrap();
+    let odd = [
+        "a\u{a0}b\u{3000}c\u{2028}d",
+        "x\0y \u{200b}z\u{feff}",
+        "[SEP] [ MASK]",
+        "e\u{301} ﬁ ß İ",
+        "  \r\n\t",
+    ];
+    for text in golden().iter().map(|case| case.text.as_str()).chain(odd) {
+        let expected = tokenizer.encode_fast(text, false).unwrap().len();
+        assert_eq!(embedder.count_tokens(text), expected, "{text:?}");
+    }
     let once = "unbelievable café, 東京 (x86_64) ";
     assert_eq!(embedder.count_tokens(&once.repeat(5_000)), 5_000 * embedder.count_tokens(once));
 }

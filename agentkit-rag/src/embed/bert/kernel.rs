@@ -218,31 +218,34 @@ mod x86 {
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of the mask")]
         let (low, high) = (o.mask as u16, (o.mask >> 16) as u16);
         let mut sums: [[__m512; 2]; R] = [[_mm512_setzero_ps(); 2]; R];
-        // SAFETY: every pointer stays within what the caller promises; masked lanes are not touched, and
-        // `wrapping_add` keeps pointers to the unread second half of a narrow panel free of promises. A
-        // prefetch may name any address.
+        // SAFETY: every pointer that is read or written stays within what the caller promises; masked lanes are
+        // not touched, and a prefetch may name any address. Wrapping arithmetic makes no promises by itself and
+        // spares the checked builds their checks in the innermost loop.
         unsafe {
             if o.add {
-                for (row, sum) in sums.iter_mut().enumerate() {
-                    let out = o.out.add(row * o.out_stride);
+                let mut out = o.out;
+                for sum in &mut sums {
                     *sum =
                         [_mm512_maskz_loadu_ps(low, out), _mm512_maskz_loadu_ps(high, out.wrapping_add(16))];
+                    out = out.wrapping_add(o.out_stride);
                 }
             }
             for k in 0..o.depth {
-                let right = o.panel.add(k * PANEL);
+                let right = o.panel.wrapping_add(k.wrapping_mul(PANEL));
                 _mm_prefetch::<_MM_HINT_T0>(right.wrapping_add(AHEAD).cast());
                 _mm_prefetch::<_MM_HINT_T0>(right.wrapping_add(AHEAD + 16).cast());
-                let (first, second) = (_mm512_loadu_ps(right), _mm512_loadu_ps(right.add(16)));
+                let (first, second) = (_mm512_loadu_ps(right), _mm512_loadu_ps(right.wrapping_add(16)));
                 for (row, sum) in sums.iter_mut().enumerate() {
-                    let value = _mm512_set1_ps(*o.left.add(row * o.left_stride + k));
+                    let at = row.wrapping_mul(o.left_stride).wrapping_add(k);
+                    let value = _mm512_set1_ps(o.left.wrapping_add(at).read());
                     *sum = [_mm512_fmadd_ps(value, first, sum[0]), _mm512_fmadd_ps(value, second, sum[1])];
                 }
             }
-            for (row, sum) in sums.iter().enumerate() {
-                let out = o.out.add(row * o.out_stride);
+            let mut out = o.out;
+            for sum in &sums {
                 _mm512_mask_storeu_ps(out, low, sum[0]);
                 _mm512_mask_storeu_ps(out.wrapping_add(16), high, sum[1]);
+                out = out.wrapping_add(o.out_stride);
             }
         }
     }

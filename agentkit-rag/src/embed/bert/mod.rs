@@ -1,6 +1,7 @@
 //! Sentence embeddings by a BERT model from a folder.
 
 mod config;
+mod counts;
 mod encoder;
 mod engine;
 mod kernel;

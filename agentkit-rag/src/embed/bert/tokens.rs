@@ -5,11 +5,16 @@ use std::path::Path;
 use agentkit_core::{Error, ErrorKind, Result, RunContext};
 use tokenizers::Tokenizer;
 
+use super::counts::Counts;
+
 /// Text is tokenised in pieces of about this size, cut before white space, where the BERT family's
 /// pre-tokenizers split anyhow; a piece of a text costs some sixteen times its size in memory.
 const PIECE_BYTES: usize = 8 << 10;
 /// A run without any white space is cut here at the latest.
 const LONGEST_PIECE_BYTES: usize = 64 << 10;
+
+/// Longer words are counted anew each time.
+const LONGEST_KNOWN_WORD: usize = 64;
 
 /// A tokenizer with the special tokens it puts around a text.
 #[derive(Debug)]
@@ -18,6 +23,7 @@ pub(super) struct Tokens {
     head: Vec<u32>,
     tail: Vec<u32>,
     longest: usize,
+    counts: Counts,
 }
 
 impl Tokens {
@@ -39,7 +45,13 @@ impl Tokens {
         if head.len() + tail.len() >= max_tokens {
             return Err(Error::corrupt(format!("{} leaves no room for text", file.display())));
         }
-        Ok(Self { head: head.to_vec(), tail: tail.to_vec(), tokenizer, longest: max_tokens })
+        Ok(Self {
+            head: head.to_vec(),
+            tail: tail.to_vec(),
+            tokenizer,
+            longest: max_tokens,
+            counts: Counts::default(),
+        })
     }
 
     /// The largest id a text can have, for a check against the model's vocabulary.
@@ -71,9 +83,20 @@ impl Tokens {
     }
 
     /// Tokens of all of `text`, without special tokens.
+    ///
+    /// Words are counted one by one, because a text has few different ones.
     pub(super) fn count(&self, text: &str) -> usize {
-        // Any text can be tokenised; should a model's tokenizer fail, one token for four bytes is the usual ratio.
-        Pieces(text).map(|piece| self.ids(piece).map_or(piece.len() / 4, |encoding| encoding.len())).sum()
+        Words(text)
+            .map(|word| match word.len() {
+                ..=LONGEST_KNOWN_WORD => self.counts.get_or(word, |word| self.count_piece(word)),
+                _ => Pieces(word).map(|piece| self.count_piece(piece)).sum(),
+            })
+            .sum()
+    }
+
+    /// Any text can be tokenised; should a model's tokenizer fail, one token for four bytes is the usual ratio.
+    fn count_piece(&self, piece: &str) -> usize {
+        self.ids(piece).map_or(piece.len() / 4, |encoding| encoding.len())
     }
 
     fn ids(&self, piece: &str) -> Result<tokenizers::Encoding> {
@@ -98,6 +121,22 @@ impl<'a> Iterator for Pieces<'a> {
     }
 }
 
+/// Cuts a text before the white space in front of each word.
+struct Words<'a>(&'a str);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let start = self.0.find(|c: char| !c.is_whitespace()).unwrap_or(self.0.len());
+        let rest = self.0.get(start..).unwrap_or_default();
+        let end = start + rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let (word, rest) = self.0.split_at(end);
+        self.0 = rest;
+        Some(word).filter(|word| !word.is_empty())
+    }
+}
+
 fn cut(text: &str) -> usize {
     if text.len() <= PIECE_BYTES {
         return text.len();
@@ -117,6 +156,14 @@ fn boundary(text: &str, at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_make_up_the_text() {
+        for text in ["", " ", "a", " a  b\u{3000}c\n", "\u{a0}x "] {
+            assert_eq!(Words(text).collect::<String>(), text);
+        }
+        assert_eq!(Words("one two\nthree ").collect::<Vec<_>>(), ["one", " two", "\nthree", " "]);
+    }
 
     #[test]
     fn pieces_make_up_the_text_and_are_bounded() {
