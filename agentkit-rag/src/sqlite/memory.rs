@@ -37,7 +37,7 @@ const MAX_TURN_BYTES: usize = 16 * 1024 * 1024;
 /// let ctx = RunContext::new();
 /// memory.append(&key, vec![Message::user("hello")], &ctx).await?;
 /// assert_eq!(memory.recall(&key, 10, &ctx).await?.len(), 1);
-/// # agentkit_core::Result::Ok(())
+/// # Ok::<(), agentkit_core::Error>(())
 /// # }).unwrap();
 /// ```
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 //!
 //! A request passes, outermost first: `trace` (trace id, problem documents), panics, `hosts` (DNS rebinding),
 //! then for routes that touch data `admit` (shedding, deadline, cancellation). What a handler needs it asks
-//! for as an extractor; without [`scope::Scope`] it cannot touch data, without [`admit::Run`] it cannot work.
+//! for as an extractor; without `scope::Scope` it cannot touch data, without `admit::Run` it cannot work.
 
 mod admit;
 mod body;
