@@ -34,7 +34,7 @@ fn archive(folder: &Path, entries: &[(&str, &[u8])]) -> PathBuf {
     path
 }
 
-/// Unpacks as an installation does; the files are then in `<folder>/work/model`.
+/// Unpacks as an installation does; the files are then in the folder `model` of the working folder.
 async fn unpacked(folder: &TempDir, archive: PathBuf) -> Result<()> {
     let work = folder.path().join("work");
     // An installation starts in a fresh folder.
