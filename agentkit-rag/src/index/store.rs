@@ -11,7 +11,8 @@ use tantivy::{Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Tant
 use super::directory::SafeDirectory;
 use super::schema::{self, Fields};
 use super::snapshot::{Snapshot, text_index_failed};
-use super::vectors::{self, HEADER_BYTES, VectorLog, Vectors};
+use super::vectors::Vectors;
+use super::vectors::log::{self, HEADER_BYTES, VectorLog};
 
 /// Memory for documents that are not yet in a segment.
 const WRITER_BYTES: usize = 64 << 20;
@@ -103,7 +104,7 @@ pub(super) fn read(folder: &Path, dimension: usize) -> Result<Snapshot> {
         if text.commit()? != before {
             continue;
         }
-        let vectors = vectors::load(&folder.join(LOG), dimension, before.log_bytes())?;
+        let vectors = log::load(&folder.join(LOG), dimension, before.log_bytes())?;
         return Snapshot::new(before.generation, text.reader.searcher(), text.fields, vectors, None);
     }
 }
@@ -125,7 +126,7 @@ impl Store {
         writer.set_merge_policy(Box::new(NoMergePolicy));
         let commit = text.commit()?;
         let path = folder.join(LOG);
-        let vectors = vectors::load(&path, dimension, commit.log_bytes())?;
+        let vectors = log::load(&path, dimension, commit.log_bytes())?;
         let log = VectorLog::open(&path, dimension, commit.log_bytes())?;
         super::sealed::sync_folder(folder)
             .map_err(|error| Error::io(format!("sync folder {}", folder.display()), error))?;

@@ -5,7 +5,8 @@ use tempfile::tempdir;
 
 use super::Graph;
 use crate::index::dense::dot;
-use crate::index::vectors::{VectorLog, Vectors};
+use crate::index::vectors::Vectors;
+use crate::index::vectors::log::VectorLog;
 
 const DIMENSION: usize = 16;
 

@@ -1,69 +1,26 @@
-//! The vectors: an append-only log on disk, the truth, and the same rows in memory.
+//! The log file: the truth about the vectors, append-only.
 //!
-//! Log file: a header of magic (8 bytes), dimension (u32) and CRC-32 of both (u32), then records of slot (u32),
-//! CRC-32 of slot and vector (u32), and the vector as `f32`. Everything is little-endian. How many bytes count
-//! is said by the commit; what lies beyond was never acknowledged and is cut off by the next writer.
+//! A header of magic (8 bytes), dimension (u32) and CRC-32 of both (u32), then records of slot (u32), CRC-32 of slot
+//! and vector (u32), and the vector as `f32`. Everything is little-endian. How many bytes count is said by the
+//! commit; what lies beyond was never acknowledged and is cut off by the next writer.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use agentkit_core::{Error, Result};
 
+use super::Vectors;
+
 const MAGIC: &[u8; 8] = b"AKVLOG01";
 /// Bytes before the first record.
-pub(super) const HEADER_BYTES: u64 = HEADER as u64;
+pub(in crate::index) const HEADER_BYTES: u64 = HEADER as u64;
 const HEADER: usize = 16;
 /// Bytes of a record before its vector.
 const RECORD_HEAD: usize = 8;
-/// Rows of a block; an append copies at most one block, a snapshot shares the others.
-const BLOCK_ROWS: usize = 256;
-
-/// All vectors up to some commit, by slot; cheap to clone.
-#[derive(Debug, Clone)]
-pub(super) struct Vectors {
-    dimension: usize,
-    rows: usize,
-    blocks: Vec<Arc<Vec<f32>>>,
-}
-
-impl Vectors {
-    pub(super) fn new(dimension: usize) -> Self {
-        Self { dimension, rows: 0, blocks: Vec::new() }
-    }
-
-    /// Number of slots handed out so far.
-    pub(super) fn len(&self) -> usize {
-        self.rows
-    }
-
-    pub(super) fn dimension(&self) -> usize {
-        self.dimension
-    }
-
-    /// The vector in `slot`; empty if there is none.
-    pub(super) fn row(&self, slot: u32) -> &[f32] {
-        let slot = slot as usize;
-        let start = (slot % BLOCK_ROWS) * self.dimension;
-        let block = self.blocks.get(slot / BLOCK_ROWS);
-        block.and_then(|block| block.get(start..start + self.dimension)).unwrap_or_default()
-    }
-
-    fn push(&mut self, vector: &[f32]) {
-        if self.rows.is_multiple_of(BLOCK_ROWS) {
-            self.blocks.push(Arc::new(Vec::with_capacity(BLOCK_ROWS * self.dimension)));
-        }
-        if let Some(last) = self.blocks.last_mut() {
-            Arc::make_mut(last).extend_from_slice(vector);
-            self.rows += 1;
-        }
-    }
-}
-
 /// The log file, open for appending.
 #[derive(Debug)]
-pub(super) struct VectorLog {
+pub(in crate::index) struct VectorLog {
     path: PathBuf,
     file: File,
     length: u64,
@@ -71,7 +28,7 @@ pub(super) struct VectorLog {
 
 impl VectorLog {
     /// Opens the log for appending after its `committed` bytes, creating it if nothing was committed yet.
-    pub(super) fn open(path: &Path, dimension: usize, committed: u64) -> Result<Self> {
+    pub(in crate::index) fn open(path: &Path, dimension: usize, committed: u64) -> Result<Self> {
         let attempt = || format!("open vector log {}", path.display());
         let mut file = OpenOptions::new()
             .read(true)
@@ -96,7 +53,7 @@ impl VectorLog {
     }
 
     /// Appends vectors to log and memory and makes them durable; they count once a commit names the new length.
-    pub(super) fn append(&mut self, vectors: &mut Vectors, new: &[Vec<f32>]) -> Result<()> {
+    pub(in crate::index) fn append(&mut self, vectors: &mut Vectors, new: &[Vec<f32>]) -> Result<()> {
         if new.is_empty() {
             return Ok(());
         }
@@ -114,20 +71,20 @@ impl VectorLog {
         Ok(())
     }
 
-    pub(super) fn length(&self) -> u64 {
+    pub(in crate::index) fn length(&self) -> u64 {
         self.length
     }
 }
 
 /// Reads the first `committed` bytes of a log.
-pub(super) fn load(path: &Path, dimension: usize, committed: u64) -> Result<Vectors> {
+pub(in crate::index) fn load(path: &Path, dimension: usize, committed: u64) -> Result<Vectors> {
     let mut vectors = Vectors::new(dimension);
     read_on(path, &mut vectors, 0, committed)?;
     Ok(vectors)
 }
 
 /// Reads the records between `from` and `committed` bytes into `vectors`.
-pub(super) fn read_on(path: &Path, vectors: &mut Vectors, from: u64, committed: u64) -> Result<()> {
+pub(in crate::index) fn read_on(path: &Path, vectors: &mut Vectors, from: u64, committed: u64) -> Result<()> {
     if committed <= HEADER_BYTES {
         return Ok(());
     }
