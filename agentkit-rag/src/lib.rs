@@ -14,5 +14,8 @@ mod source;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-pub use index::{DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport};
+pub use index::{
+    BackupReport, DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport,
+    backup, verify,
+};
 pub use source::{Heading, SourceDocument, SourceKind};

@@ -20,9 +20,9 @@ use crate::config::{ChatConfig, Config, EmbedderChoice};
 use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};
 
 /// The index within the data directory.
-const INDEX: &str = "index";
+pub(crate) const INDEX: &str = "index";
 /// The conversations within the data directory.
-const SESSIONS: &str = "sessions.sqlite";
+pub(crate) const SESSIONS: &str = "sessions.sqlite";
 
 /// What a command wants to do with the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! The folder Tantivy works in, made as careful as the rest of the index.
 //!
 //! Tantivy syncs its folder before it renames `meta.json` but not after, gives `meta.json` no checksum, and does
-//! not verify the checksums of its segment files when it opens them. This directory does all three. After a
+//! not verify the checksums of its segment files when it opens them. This directory does all three. Nor does it keep
+//! Tantivy's list of files: a listing of the folder says the same and cannot be out of date. After a
 //! write has failed it refuses everything, because Tantivy may by then hold state in memory that was never
 //! made durable; the writer is then thrown away and the folder opened anew.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,11 @@ use tantivy::directory::{
     WatchHandle, WritePtr,
 };
 
-use super::{mapped, sealed};
+use super::sealed;
+use super::storage::{Folder, Storage, StoredFile};
 
+/// Tantivy's list of the files it may delete.
+const MANAGED: &str = ".managed.json";
 /// Magic number at the end of every file Tantivy writes through `open_write`.
 const FOOTER_MAGIC: u32 = 1337;
 /// Bytes of the footer's length and magic number.
@@ -33,33 +36,50 @@ pub(super) struct SafeDirectory {
 
 #[derive(Debug)]
 struct Shared {
-    folder: PathBuf,
+    folder: Folder,
     failed: AtomicBool,
+    /// Held while a file is replaced.
+    replacing: Mutex<()>,
     /// Files whose checksum has been verified, or that this process has written.
     verified: Mutex<HashSet<PathBuf>>,
 }
 
 impl SafeDirectory {
-    pub(super) fn open(folder: &Path) -> Result<Self, OpenDirectoryError> {
-        if !folder.is_dir() {
-            return Err(OpenDirectoryError::DoesNotExist(folder.to_owned()));
+    pub(super) fn open(folder: Folder) -> Result<Self, OpenDirectoryError> {
+        let path = || folder.path.clone();
+        match folder.storage.is_folder(&folder.path) {
+            Ok(true) => {}
+            Ok(false) => return Err(OpenDirectoryError::DoesNotExist(path())),
+            Err(error) => return Err(OpenDirectoryError::wrap_io_error(error, path())),
         }
-        Ok(Self {
-            shared: Arc::new(Shared {
-                folder: folder.to_owned(),
-                failed: AtomicBool::new(false),
-                verified: Mutex::default(),
-            }),
-        })
+        let shared = Shared {
+            folder,
+            failed: AtomicBool::new(false),
+            replacing: Mutex::default(),
+            verified: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Lets every later write fail; one that is replacing a file is waited for.
+    pub(super) fn refuse_writes(&self) {
+        self.shared.failed.store(true, Ordering::Release);
+        drop(self.shared.replacing.lock());
     }
 
     fn full(&self, path: &Path) -> PathBuf {
-        self.shared.folder.join(path)
+        self.shared.folder.at(path)
+    }
+
+    fn storage(&self) -> &dyn Storage {
+        &*self.shared.folder.storage
     }
 
     fn refuse_after_failure(&self) -> io::Result<()> {
         if self.shared.failed.load(Ordering::Acquire) {
-            return Err(io::Error::other("an earlier write failed; the index has to be opened anew"));
+            return Err(io::Error::other(
+                "an earlier write failed or the index was closed; it has to be opened anew",
+            ));
         }
         Ok(())
     }
@@ -75,9 +95,16 @@ impl SafeDirectory {
         self.shared.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Every file that Tantivy may delete when no commit names it: what there is, so no list has to be kept.
+    fn managed_files(&self) -> io::Result<Vec<u8>> {
+        let mut names = self.storage().list(&self.shared.folder.path)?;
+        names.retain(|name| !name.starts_with('.'));
+        Ok(serde_json::to_vec(&names)?)
+    }
+
     /// The file's bytes, verified the first time it is opened.
     fn read_verified(&self, path: &Path) -> io::Result<OwnedBytes> {
-        let bytes = mapped::map(&self.full(path))?;
+        let bytes = self.storage().map(&self.full(path))?;
         if !self.verified().contains(path) {
             verify_footer(&bytes).map_err(|problem| {
                 let message = format!("{} is damaged: {problem}", self.full(path).display());
@@ -121,21 +148,26 @@ impl Directory for SafeDirectory {
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
+        let failed = |error| DeleteError::IoError { io_error: Arc::new(error), filepath: path.to_owned() };
+        self.refuse_after_failure().map_err(failed)?;
         self.verified().remove(path);
-        std::fs::remove_file(self.full(path)).map_err(|error| match error.kind() {
+        self.storage().remove(&self.full(path)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => DeleteError::FileDoesNotExist(path.to_owned()),
-            _ => DeleteError::IoError { io_error: Arc::new(error), filepath: path.to_owned() },
+            _ => failed(error),
         })
     }
 
     fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        self.full(path).try_exists().map_err(|error| OpenReadError::wrap_io_error(error, path.to_owned()))
+        let length = self.storage().length(&self.full(path));
+        length
+            .map(|length| length.is_some())
+            .map_err(|error| OpenReadError::wrap_io_error(error, path.to_owned()))
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
         let wrap = |error| OpenWriteError::wrap_io_error(error, path.to_owned());
         self.refuse_after_failure().map_err(wrap)?;
-        let opened = OpenOptions::new().write(true).create_new(true).open(self.full(path));
+        let opened = self.storage().create(&self.full(path));
         if let Err(error) = &opened
             && error.kind() == io::ErrorKind::AlreadyExists
         {
@@ -147,7 +179,12 @@ impl Directory for SafeDirectory {
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        sealed::read(&self.full(path)).map_err(|error| {
+        if path == Path::new(MANAGED) {
+            return self
+                .managed_files()
+                .map_err(|error| OpenReadError::wrap_io_error(error, path.to_owned()));
+        }
+        sealed::read(self.storage(), &self.full(path)).map_err(|error| {
             if error.is_not_found() {
                 return OpenReadError::FileDoesNotExist(path.to_owned());
             }
@@ -156,12 +193,16 @@ impl Directory for SafeDirectory {
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        let _replacing = self.shared.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         self.refuse_after_failure()?;
-        self.noting_failure(sealed::write(&self.full(path), data))
+        if path == Path::new(MANAGED) {
+            return Ok(());
+        }
+        self.noting_failure(sealed::write(self.storage(), &self.full(path), data))
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.noting_failure(sealed::sync_folder(&self.shared.folder))
+        self.noting_failure(self.shared.folder.sync())
     }
 
     /// Writers are kept apart by the lock of the whole index; the lock on `meta.json` keeps a reader of another
@@ -170,15 +211,9 @@ impl Directory for SafeDirectory {
         if lock.filepath != META_LOCK.filepath {
             return Ok(DirectoryLock::from(Box::new(())));
         }
-        let wrap = |error| LockError::IoError(Arc::new(error));
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.full(&lock.filepath))
-            .map_err(wrap)?;
-        file.lock().map_err(wrap)?;
-        Ok(DirectoryLock::from(Box::new(file)))
+        let held = self.storage().lock(&self.full(&lock.filepath));
+        held.map(|lock| DirectoryLock::from(Box::new(lock)))
+            .map_err(|error| LockError::IoError(Arc::new(error)))
     }
 
     /// Snapshots are published by the writer, so nothing is ever watched.
@@ -191,7 +226,7 @@ impl Directory for SafeDirectory {
 struct SyncedWriter {
     directory: SafeDirectory,
     path: PathBuf,
-    file: File,
+    file: Box<dyn StoredFile>,
 }
 
 impl Write for SyncedWriter {
@@ -206,7 +241,7 @@ impl Write for SyncedWriter {
 
 impl TerminatingWrite for SyncedWriter {
     fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
-        self.directory.noting_failure(self.file.sync_data())?;
+        self.directory.noting_failure(self.file.sync())?;
         self.directory.verified().insert(self.path.clone());
         Ok(())
     }
@@ -216,10 +251,15 @@ impl TerminatingWrite for SyncedWriter {
 mod tests {
     use tantivy::HasLen;
 
+    use super::super::storage::Disk;
     use super::*;
 
+    fn on_disk(folder: &Path) -> Folder {
+        Folder::new(Arc::new(Disk), folder)
+    }
+
     fn written(folder: &Path) -> SafeDirectory {
-        let directory = SafeDirectory::open(folder).unwrap();
+        let directory = SafeDirectory::open(on_disk(folder)).unwrap();
         let managed = tantivy::directory::ManagedDirectory::wrap(Box::new(directory.clone())).unwrap();
         let mut writer = managed.open_write(Path::new("segment.store")).unwrap();
         writer.write_all(b"some bytes of a segment").unwrap();
@@ -238,12 +278,12 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x10;
             std::fs::write(&path, &damaged).unwrap();
-            let fresh = SafeDirectory::open(folder.path()).unwrap();
+            let fresh = SafeDirectory::open(on_disk(folder.path())).unwrap();
             let opened = fresh.open_read(Path::new("segment.store"));
             // The footer also names Tantivy's version, which is Tantivy's own to check.
             assert!(at >= body || opened.is_err(), "byte {at} of {}", whole.len());
             std::fs::write(&path, &whole[..at]).unwrap();
-            let fresh = SafeDirectory::open(folder.path()).unwrap();
+            let fresh = SafeDirectory::open(on_disk(folder.path())).unwrap();
             assert!(fresh.open_read(Path::new("segment.store")).is_err(), "cut at {at}");
         }
     }

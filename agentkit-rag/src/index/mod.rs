@@ -11,19 +11,20 @@
 //! Always true: a live chunk record names a slot the commit holds; a slot's vector never changes; a partition is
 //! one tenant's collection in a folder of its own, so statistics and vocabulary never mix.
 
+mod backup;
 mod dense;
 mod directory;
 mod filter;
 mod graph;
 mod layout;
 mod lexical;
-mod mapped;
 mod partition;
 mod plan;
 mod ranking;
 mod schema;
 mod sealed;
 mod snapshot;
+mod storage;
 mod store;
 mod upsert;
 mod vectors;
@@ -31,26 +32,30 @@ mod writer;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use agentkit_core::{
-    DocumentId, EmbedSide, Embedder, Error, Metadata, Result, Retriever, RunContext, SearchRequest,
-    SearchResponse, TenantScope,
+    DocumentId, EmbedSide, Embedder, Error, ErrorKind, Filter, Metadata, Result, Retriever, RunContext,
+    SearchRequest, SearchResponse, TenantScope,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tantivy::tokenizer::TextAnalyzer;
 use tokio::sync::Mutex;
 
+pub use self::backup::{BackupReport, backup, verify};
 use self::partition::Partition;
 use self::plan::Search;
 use self::snapshot::Snapshot;
+use self::storage::{Disk, Folder, Lock};
 pub use self::upsert::MAX_DOCUMENT_BYTES;
-use self::writer::Change;
+use self::writer::{Change, Outcome};
 use crate::chunk::{Chunker, StructureChunker};
 use crate::source::{SourceDocument, SourceKind};
 
+/// How often a write is prepared anew if others change the same documents meanwhile.
+const ATTEMPTS: usize = 5;
 /// Most documents a listing gives at once.
 const MAX_LISTED: usize = 10_000;
 
@@ -82,13 +87,13 @@ pub struct Index {
 }
 
 struct Shared {
-    root: PathBuf,
+    root: Folder,
     embedder: Arc<dyn Embedder>,
     chunker: Arc<dyn Chunker>,
     analyzer: TextAnalyzer,
     partitions: Mutex<HashMap<TenantScope, Arc<Partition>>>,
     /// `None` if the index was opened read-only. Declared last, so that it is released last.
-    lock: Option<layout::WriterLock>,
+    lock: Option<Lock>,
 }
 
 /// What an upsert did.
@@ -174,10 +179,14 @@ impl Index {
     /// Conflict if another process or handle writes to it, mismatch if it was made with another model or format,
     /// corrupt, resource exhausted, or unavailable.
     pub async fn open(folder: impl AsRef<Path>, embedder: Arc<dyn Embedder>) -> Result<Self> {
-        let (root, identity) = (folder.as_ref().to_owned(), embedder.identity().clone());
+        Self::open_in(Folder::new(Arc::new(Disk), folder.as_ref()), embedder).await
+    }
+
+    async fn open_in(root: Folder, embedder: Arc<dyn Embedder>) -> Result<Self> {
+        let (folder, identity) = (root.clone(), embedder.identity().clone());
         let lock =
-            RunContext::new().run_blocking(move |_| layout::open_for_writing(&root, &identity)).await?;
-        Ok(Self::new(folder.as_ref(), embedder, Some(lock)))
+            RunContext::new().run_blocking(move |_| layout::open_for_writing(&folder, &identity)).await?;
+        Ok(Self::new(root, embedder, Some(lock)))
     }
 
     /// Opens the last commit of the index in `folder`, also while another process writes to it.
@@ -190,24 +199,22 @@ impl Index {
     /// # Errors
     /// Not found if there is no index, mismatch, corrupt, or unavailable.
     pub async fn open_read_only(folder: impl AsRef<Path>, embedder: Arc<dyn Embedder>) -> Result<Self> {
-        let (root, identity) = (folder.as_ref().to_owned(), embedder.identity().clone());
-        RunContext::new().run_blocking(move |_| layout::check_manifest(&root, &identity)).await.map_err(
-            |error| {
-                if !error.is_not_found() {
-                    return error;
-                }
-                Error::not_found(format!(
-                    "there is no index in {}; ingest documents first",
-                    folder.as_ref().display()
-                ))
-            },
-        )?;
-        Ok(Self::new(folder.as_ref(), embedder, None))
+        let root = Folder::new(Arc::new(Disk), folder.as_ref());
+        let (folder, identity) = (root.clone(), embedder.identity().clone());
+        let checked =
+            RunContext::new().run_blocking(move |_| layout::check_manifest(&folder, &identity)).await;
+        checked.map_err(|error| {
+            if !error.is_not_found() {
+                return error;
+            }
+            Error::not_found(format!("there is no index in {}; ingest documents first", root.path.display()))
+        })?;
+        Ok(Self::new(root, embedder, None))
     }
 
-    fn new(root: &Path, embedder: Arc<dyn Embedder>, lock: Option<layout::WriterLock>) -> Self {
+    fn new(root: Folder, embedder: Arc<dyn Embedder>, lock: Option<Lock>) -> Self {
         let shared = Shared {
-            root: root.to_owned(),
+            root,
             embedder,
             chunker: Arc::new(StructureChunker::default()),
             analyzer: schema::analyzer().1,
@@ -243,23 +250,41 @@ impl Index {
         documents: Vec<SourceDocument>,
         ctx: &RunContext,
     ) -> Result<UpsertReport> {
-        let count = documents.len() as u64;
         let partition = self.writable(scope).await?;
+        let documents = Arc::new(documents);
+        for _ in 0..ATTEMPTS {
+            if let Some(report) = self.try_upsert(&partition, &documents, ctx).await? {
+                return Ok(report);
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "others keep changing the same documents; write them again"))
+    }
+
+    /// Prepares and writes documents; `None` if another write has changed what was kept of them meanwhile.
+    async fn try_upsert(
+        &self,
+        partition: &Partition,
+        documents: &Arc<Vec<SourceDocument>>,
+        ctx: &RunContext,
+    ) -> Result<Option<UpsertReport>> {
         let snapshot = partition.snapshot();
-        let (shared, seen) = (self.shared.clone(), snapshot.clone());
+        let (shared, seen, all) = (self.shared.clone(), snapshot.clone(), documents.clone());
         let prepared = ctx
-            .run_blocking(move |ctx| {
-                upsert::prepare(documents, &seen, &*shared.chunker, &*shared.embedder, ctx)
-            })
+            .run_blocking(move |ctx| upsert::prepare(&all, &seen, &*shared.chunker, &*shared.embedder, ctx))
             .await?;
         let written = prepared.len() as u64;
         let (chunks, embedded) = upsert::counts(&prepared);
         let mut generation = snapshot.generation;
         if written > 0 {
             let changes = upsert::embed(prepared, &*self.shared.embedder, &snapshot.vectors, ctx).await?;
-            generation = partition.write(changes).await?.generation;
+            drop(snapshot);
+            match partition.write(changes).await? {
+                Outcome::Done(done) => generation = done.generation,
+                Outcome::Stale => return Ok(None),
+            }
         }
-        Ok(UpsertReport { documents: written, unchanged: count - written, chunks, embedded, generation })
+        let unchanged = documents.len() as u64 - written;
+        Ok(Some(UpsertReport { documents: written, unchanged, chunks, embedded, generation }))
     }
 
     /// Deletes documents in one commit and says how many existed.
@@ -273,7 +298,67 @@ impl Index {
         ctx.check()?;
         let partition = self.writable(scope).await?;
         let changes = ids.iter().cloned().map(Change::Delete).collect();
-        Ok(partition.write(changes).await?.existed)
+        match partition.write(changes).await? {
+            Outcome::Done(written) => Ok(written.existed),
+            Outcome::Stale => Err(Error::internal("a deletion keeps no vectors, so it cannot be stale")),
+        }
+    }
+
+    /// Deletes the documents that match `filter` in one commit and says how many there were.
+    ///
+    /// Documents written meanwhile may or may not be among them.
+    ///
+    /// # Cancel safety
+    /// If dropped, either all or none of the documents are deleted.
+    ///
+    /// # Errors
+    /// As [`Index::delete`], and invalid input if the filter is malformed.
+    pub async fn delete_matching(
+        &self,
+        scope: &TenantScope,
+        filter: &Filter,
+        ctx: &RunContext,
+    ) -> Result<u64> {
+        filter.validate()?;
+        self.writable(scope).await?;
+        let filter = filter.clone();
+        let ids = self.read(scope, ctx, move |snapshot| snapshot.documents_matching(&filter)).await?;
+        match ids {
+            Some(ids) if !ids.is_empty() => self.delete(scope, &ids, ctx).await,
+            _ => Ok(0),
+        }
+    }
+
+    /// Deletes documents and waits until nothing of their text, words or vectors is left in the index's files;
+    /// says how many existed.
+    ///
+    /// Earlier versions of them go as well, and whatever else was deleted before. What the operating system keeps of
+    /// removed files on the medium, and backups made before, are beyond its reach.
+    ///
+    /// # Cancel safety
+    /// If dropped, the documents are deleted or not, and the rest is removed at the next compaction.
+    ///
+    /// # Errors
+    /// As [`Index::delete`], and unavailable if a search holds the old files for half a minute.
+    pub async fn forget(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
+        let existed = self.delete(scope, ids, ctx).await?;
+        self.compact(scope, ctx).await?;
+        Ok(existed)
+    }
+
+    /// Removes from the files what was deleted: merges the segments that hold deleted records and rewrites the
+    /// vector logs that hold dead vectors. Some of it happens by itself; this does all of it. Searches and writes
+    /// go on meanwhile.
+    ///
+    /// # Cancel safety
+    /// If dropped, the compaction goes on in the background.
+    ///
+    /// # Errors
+    /// Stopped, resource exhausted, corrupt, unsupported if the index is read-only, or unavailable if a search holds
+    /// the old files for half a minute.
+    pub async fn compact(&self, scope: &TenantScope, ctx: &RunContext) -> Result<()> {
+        let partition = self.writable(scope).await?;
+        ctx.run(partition.compact()).await
     }
 
     /// Reads a document with its whole source text.
@@ -392,7 +477,7 @@ impl Index {
         if let Some(open) = self.shared.partitions.lock().await.get(scope) {
             return Ok(Some(open.clone()));
         }
-        if !layout::partition(&self.shared.root, scope).join("text").join("meta.json").is_file() {
+        if !layout::holds_partition(&self.shared.root, scope)? {
             return Ok(None);
         }
         self.opened(scope).await.map(Some)
@@ -462,7 +547,7 @@ impl Retriever for Index {
 
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Index").field("root", &self.shared.root).finish_non_exhaustive()
+        f.debug_struct("Index").field("root", &self.shared.root.path).finish_non_exhaustive()
     }
 }
 
@@ -475,3 +560,6 @@ fn summary(record: schema::DocumentRecord) -> DocumentSummary {
         chunks: record.chunks,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
 //! One tenant's collection: its current snapshot and, if this process writes, its writer.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use agentkit_core::{Error, ErrorKind, Result};
 
 use super::snapshot::Snapshot;
+use super::storage::Folder;
 use super::store;
-use super::writer::{Change, Published, Writer, Written, load_graph};
+use super::writer::{Change, Outcome, Published, Writer, load_graph};
 
 /// An open partition.
 #[derive(Debug)]
@@ -18,16 +18,16 @@ pub(super) struct Partition {
 
 impl Partition {
     /// Opens the partition with its writer, creating it if needed. Blocks.
-    pub(super) fn open(folder: &Path, dimension: usize) -> Result<Self> {
+    pub(super) fn open(folder: &Folder, dimension: usize) -> Result<Self> {
         let (writer, published) = Writer::start(folder, dimension)?;
         Ok(Self { published, writer: Some(writer) })
     }
 
     /// Opens the last commit of a partition for reading. Blocks.
-    pub(super) fn open_read_only(folder: &Path, dimension: usize) -> Result<Self> {
+    pub(super) fn open_read_only(folder: &Folder, dimension: usize) -> Result<Self> {
         let snapshot = store::read(folder, dimension)?;
-        let snapshot = match load_graph(&folder.join("graph"), &snapshot) {
-            Ok(graph) => snapshot.with_graph(Arc::new(graph)),
+        let snapshot = match load_graph(folder, &snapshot) {
+            Ok(graph) => snapshot.with_graph(Some(Arc::new(graph))),
             Err(_) => snapshot,
         };
         Ok(Self { published: Arc::new(Published::new(snapshot)), writer: None })
@@ -37,9 +37,17 @@ impl Partition {
         self.published.current()
     }
 
-    pub(super) async fn write(&self, changes: Vec<Change>) -> Result<Written> {
-        let writer = self.writer.as_ref().ok_or_else(read_only)?;
-        writer.write(changes).await
+    pub(super) async fn write(&self, changes: Vec<Change>) -> Result<Outcome> {
+        self.writer()?.write(changes).await
+    }
+
+    /// Removes everything deleted from the files.
+    pub(super) async fn compact(&self) -> Result<()> {
+        self.writer()?.compact().await
+    }
+
+    fn writer(&self) -> Result<&Writer> {
+        self.writer.as_ref().ok_or_else(read_only)
     }
 }
 

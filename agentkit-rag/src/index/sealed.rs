@@ -1,34 +1,44 @@
 //! Small files that are replaced as a whole: written to the side, checksummed, synced, renamed, folder synced.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use agentkit_core::{Error, Result};
+
+use super::storage::Storage;
 
 /// Starts the last line of a sealed file, followed by eight hexadecimal digits of CRC-32 and a line feed.
 const SEAL: &str = "\n#crc32:";
 /// Bytes of the whole last line.
 const SEAL_BYTES: usize = SEAL.len() + 8 + 1;
+/// Ends the name of a file that is still being written; a leftover of a crash is written anew.
+const SIDE: &str = ".tmp";
 
 /// Replaces `path` by `data` and its checksum. After it returns, the new content survives a power loss;
 /// if it fails or the process dies, the old content is still there.
-pub(super) fn write(path: &Path, data: &[u8]) -> io::Result<()> {
+pub(super) fn write(storage: &dyn Storage, path: &Path, data: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a sealed file needs a folder"))?;
-    let mut side = tempfile::NamedTempFile::new_in(folder)?;
-    side.write_all(data)?;
-    side.write_all(format!("{SEAL}{:08x}\n", crc32fast::hash(data)).as_bytes())?;
-    side.as_file().sync_all()?;
-    side.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    let mut side = path.as_os_str().to_owned();
+    side.push(SIDE);
+    let side = Path::new(&side);
+    if storage.length(side)?.is_some() {
+        storage.remove(side)?;
+    }
+    let mut file = storage.create(side)?;
+    file.write_all(data)?;
+    file.write_all(format!("{SEAL}{:08x}\n", crc32fast::hash(data)).as_bytes())?;
+    file.sync()?;
+    drop(file);
+    storage.rename(side, path)?;
+    storage.sync_folder(folder)
 }
 
 /// The data of a sealed file.
 ///
 /// # Errors
 /// Not found, unavailable, or corrupt if the checksum does not match.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io(format!("read {}", path.display()), error))?;
+pub(super) fn read(storage: &dyn Storage, path: &Path) -> Result<Vec<u8>> {
+    let bytes = storage.read(path).map_err(|error| Error::io(format!("read {}", path.display()), error))?;
     unseal(bytes)
         .ok_or_else(|| Error::corrupt(format!("{} is damaged: its checksum does not match", path.display())))
 }
@@ -46,21 +56,17 @@ fn unseal(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Makes the names in `folder` durable.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::storage::Disk;
     use super::*;
 
     #[test]
     fn any_flipped_bit_or_truncation_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("meta.json");
-        write(&path, b"{\"a\": 1}").unwrap();
-        assert_eq!(read(&path).unwrap(), b"{\"a\": 1}");
+        write(&Disk, &path, b"{\"a\": 1}").unwrap();
+        assert_eq!(read(&Disk, &path).unwrap(), b"{\"a\": 1}");
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
             for bit in 0..8 {

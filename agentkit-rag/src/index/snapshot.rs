@@ -61,15 +61,15 @@ impl Snapshot {
         Ok(Self { generation, searcher, fields, segments, vectors, graph, places: OnceLock::new() })
     }
 
-    /// The same state with another graph.
-    pub(super) fn with_graph(&self, graph: Arc<Graph>) -> Self {
+    /// The same state with another graph, or none.
+    pub(super) fn with_graph(&self, graph: Option<Arc<Graph>>) -> Self {
         Self {
             generation: self.generation,
             searcher: self.searcher.clone(),
             fields: self.fields.clone(),
             segments: self.segments.clone(),
             vectors: self.vectors.clone(),
-            graph: Some(graph),
+            graph,
             places: OnceLock::new(),
         }
     }
@@ -77,6 +77,20 @@ impl Snapshot {
     /// Live chunks of the partition.
     pub(super) fn chunks(&self) -> u64 {
         self.segments.iter().map(|segment| segment.chunks).sum()
+    }
+
+    /// The slots of the live chunks, ascending.
+    pub(super) fn live_slots(&self) -> Vec<u32> {
+        let mut slots: Vec<u32> =
+            self.segments.iter().flat_map(|view| view.live_slots().map(|(_, slot)| slot)).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    /// The slots of a document's live chunks.
+    pub(super) fn slots_of(&self, id: &DocumentId) -> Result<Vec<u32>> {
+        let records = self.live_records(&self.fields.chunks_term(id))?;
+        Ok(records.into_iter().map(|(_, slot)| slot).collect())
     }
 
     /// The live chunks that match, by segment.
@@ -127,6 +141,17 @@ impl Snapshot {
             .collect::<Result<Vec<_>>>()?;
         chunks.sort_by_key(|(chunk, _)| (chunk.span.start, chunk.span.end));
         Ok(chunks)
+    }
+
+    /// Ids of the documents whose chunks match, in order.
+    pub(super) fn documents_matching(&self, filter: &Filter) -> Result<Vec<DocumentId>> {
+        let mut ids = std::collections::BTreeSet::new();
+        for (ordinal, matching) in (0..).zip(self.matching(Some(filter))?) {
+            for doc in matching.iter() {
+                ids.insert(self.chunk(DocAddress::new(ordinal, doc))?.document);
+            }
+        }
+        Ok(ids.into_iter().collect())
     }
 
     /// Ids of live documents after `after`, in order, at most `limit`.

@@ -5,83 +5,82 @@ use std::sync::Arc;
 
 use agentkit_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use tantivy::directory::META_LOCK;
+use tantivy::index::{SegmentId, SegmentMeta};
 use tantivy::indexer::{LogMergePolicy, MergePolicy, NoMergePolicy};
-use tantivy::{Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, Term};
+use tantivy::{
+    FutureResult, Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, Term,
+};
 
 use super::directory::SafeDirectory;
 use super::schema::{self, Fields};
 use super::snapshot::{Snapshot, text_index_failed};
+use super::storage::{Folder, Lock};
 use super::vectors::Vectors;
-use super::vectors::log::{self, HEADER_BYTES, VectorLog};
+use super::vectors::log::{self, LogExtent, Logs, Rewrite};
 
 /// Memory for documents that are not yet in a segment.
 const WRITER_BYTES: usize = 64 << 20;
-/// Share of deleted records from which a segment is rewritten.
+/// Share of deleted records from which a segment or a vector log is rewritten.
 const DELETED_SHARE: f32 = 0.3;
+/// Fewer dead vectors than this are left where they are.
+const DEAD_VECTORS: u64 = 1024;
+/// The folder of the text index in that of the partition.
+pub(super) const TEXT: &str = "text";
+/// The file whose replacement is the commit.
+pub(super) const META: &str = "text/meta.json";
 
 /// The payload of a Tantivy commit: what else belongs to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Commit {
     pub(super) generation: u64,
+    /// Slots handed out so far; not fewer than the logs hold.
+    #[serde(default)]
+    slots: u32,
     /// The vector logs, in the order of their slots.
-    logs: Vec<LogExtent>,
-}
-
-/// How much of a log a commit holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct LogExtent {
-    file: String,
-    bytes: u64,
-}
-
-const LOG: &str = "vectors-000001.log";
-
-impl Commit {
-    fn log_bytes(&self) -> u64 {
-        self.logs.iter().find(|log| log.file == LOG).map_or(0, |log| log.bytes)
-    }
+    pub(super) logs: Vec<LogExtent>,
 }
 
 /// The text index of a partition, open for reading.
 struct TextIndex {
     index: Index,
+    directory: SafeDirectory,
     reader: IndexReader,
     fields: Arc<Fields>,
 }
 
 impl TextIndex {
-    fn open(folder: &Path, create: bool) -> Result<Self> {
+    fn open(folder: &Folder, create: bool) -> Result<Self> {
         let (schema, fields) = schema::schema();
-        let text = folder.join("text");
+        let text = folder.folder(TEXT);
+        let at = text.path.display();
         if create {
-            std::fs::create_dir_all(&text)
-                .map_err(|error| Error::io(format!("create {}", text.display()), error))?;
+            super::storage::create_folders(&*text.storage, &text.path)
+                .map_err(|error| Error::io(format!("create {at}"), error))?;
         }
-        let directory = SafeDirectory::open(&text).map_err(|error| {
-            Error::not_found(format!("there is no text index at {}", text.display())).with_source(error)
+        let directory = SafeDirectory::open(text.clone()).map_err(|error| {
+            Error::not_found(format!("there is no text index at {at}")).with_source(error)
         })?;
-        let failed = |error| text_index_failed(error);
-        let exists = Index::exists(&directory).map_err(|error| failed(error.into()))?;
-        if !exists && folder.join(LOG).metadata().is_ok_and(|log| log.len() > HEADER_BYTES) {
-            return Err(Error::corrupt(format!("{} lacks its meta.json", text.display())));
-        }
-        let index = match (exists, create) {
-            (true, _) => Index::open(directory).map_err(failed)?,
-            (false, true) => {
-                Index::create(directory, schema.clone(), IndexSettings::default()).map_err(failed)?
-            }
-            (false, false) => {
-                return Err(Error::not_found(format!("there is no index at {}", text.display())));
-            }
+        let exists = Index::exists(&directory).map_err(|error| text_index_failed(error.into()))?;
+        let index = if exists {
+            Index::open(directory.clone())
+        } else if !create {
+            return Err(Error::not_found(format!("there is no index at {at}")));
+        } else if log::any(folder)? {
+            return Err(Error::corrupt(format!("{at} lacks its meta.json")));
+        } else {
+            Index::create(directory.clone(), schema.clone(), IndexSettings::default())
         };
+        let index = index.map_err(text_index_failed)?;
         if index.schema() != schema {
-            let message = format!("the text index at {} has another format", text.display());
+            let message = format!("the text index at {at} has another format");
             return Err(Error::new(ErrorKind::Mismatch, message));
         }
         let (name, analyzer) = schema::analyzer();
         index.tokenizers().register(name, analyzer);
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
-        Ok(Self { index, reader, fields: Arc::new(fields) })
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
+        let reader = reader.map_err(text_index_failed)?;
+        Ok(Self { index, directory, reader, fields: Arc::new(fields) })
     }
 
     fn commit(&self) -> Result<Commit> {
@@ -95,54 +94,88 @@ impl TextIndex {
 
 /// Reads the last commit of a partition that another process may be writing.
 ///
-/// The text index is read between two looks at the commit, and again if they differ.
-pub(super) fn read(folder: &Path, dimension: usize) -> Result<Snapshot> {
+/// What belongs to it is read between two looks at the commit, and again if they differ.
+pub(super) fn read(folder: &Folder, dimension: usize) -> Result<Snapshot> {
     let text = TextIndex::open(folder, false)?;
     loop {
         let before = text.commit()?;
-        text.reader.reload().map_err(text_index_failed)?;
+        let reloaded = text.reader.reload().map_err(text_index_failed);
+        let vectors = reloaded.and_then(|()| log::load(folder, dimension, &before.logs));
         if text.commit()? != before {
             continue;
         }
-        let vectors = log::load(&folder.join(LOG), dimension, before.log_bytes())?;
-        return Snapshot::new(before.generation, text.reader.searcher(), text.fields, vectors, None);
+        return Snapshot::new(before.generation, text.reader.searcher(), text.fields, vectors?, None);
+    }
+}
+
+/// Keeps files that the last commit names from being removed until it is dropped.
+pub(super) fn lock_removal(folder: &Folder) -> std::io::Result<Lock> {
+    folder.storage.lock(&folder.folder(TEXT).at(&META_LOCK.filepath))
+}
+
+/// The last commit: `meta.json` as it is, what it says, and the names of its segment files.
+pub(super) fn committed(folder: &Folder) -> Result<(Vec<u8>, Commit, Vec<String>)> {
+    let path = folder.at(META);
+    let read = || {
+        let bytes = folder.storage.read(&path);
+        bytes.map_err(|error| Error::io(format!("read {}", path.display()), error))
+    };
+    let text = TextIndex::open(folder, false)?;
+    loop {
+        let before = read()?;
+        let (commit, metas) = (text.commit()?, text.index.load_metas().map_err(text_index_failed)?);
+        if read()? != before {
+            continue;
+        }
+        let mut segments = Vec::new();
+        for file in metas.list_segment_files() {
+            let name = format!("{TEXT}/{}", file.display());
+            let path = folder.at(&name);
+            let length = folder.storage.length(&path);
+            if length.map_err(|error| Error::io(format!("look at {}", path.display()), error))?.is_some() {
+                segments.push(name);
+            }
+        }
+        return Ok((before, commit, segments));
     }
 }
 
 /// A partition open for writing; used by its one writer thread.
 pub(super) struct Store {
+    folder: Folder,
     text: TextIndex,
     writer: IndexWriter,
-    log: VectorLog,
+    logs: Logs,
     vectors: Vectors,
     generation: u64,
 }
 
 impl Store {
     /// Opens the files at their last commit; what was written after it is cut off.
-    pub(super) fn open(folder: &Path, dimension: usize) -> Result<Self> {
+    pub(super) fn open(folder: &Folder, dimension: usize) -> Result<Self> {
         let text = TextIndex::open(folder, true)?;
         let writer = text.index.writer_with_num_threads(1, WRITER_BYTES).map_err(text_index_failed)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
         let commit = text.commit()?;
-        let path = folder.join(LOG);
-        let vectors = log::load(&path, dimension, commit.log_bytes())?;
-        let log = VectorLog::open(&path, dimension, commit.log_bytes())?;
-        super::sealed::sync_folder(folder)
-            .map_err(|error| Error::io(format!("sync folder {}", folder.display()), error))?;
-        Ok(Self { text, writer, log, vectors, generation: commit.generation })
+        let (logs, mut vectors) = Logs::open(folder, dimension, &commit.logs)?;
+        vectors.skip_to(commit.slots);
+        Ok(Self { folder: folder.clone(), text, writer, logs, vectors, generation: commit.generation })
     }
 
     pub(super) fn fields(&self) -> &Fields {
         &self.text.fields
     }
 
-    /// Appends vectors durably and returns the slot of the first.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Appends vectors and returns the slot of the first.
     pub(super) fn append(&mut self, new: &[Vec<f32>]) -> Result<u32> {
         let first = u32::try_from(self.vectors.len()).map_err(|_| {
             Error::new(ErrorKind::ResourceExhausted, "a partition holds at most 2^32 vectors")
         })?;
-        self.log.append(&mut self.vectors, new)?;
+        self.logs.append(&mut self.vectors, new)?;
         Ok(first)
     }
 
@@ -156,9 +189,11 @@ impl Store {
 
     /// The commit point: everything since the last commit becomes durable at once.
     pub(super) fn commit(&mut self) -> Result<()> {
+        self.logs.sync()?;
         let commit = Commit {
             generation: self.generation + 1,
-            logs: vec![LogExtent { file: LOG.into(), bytes: self.log.length() }],
+            slots: u32::try_from(self.vectors.len()).unwrap_or(u32::MAX),
+            logs: self.logs.extents(),
         };
         let payload = serde_json::to_string(&commit)
             .map_err(|error| Error::internal("serialise a commit").with_source(error))?;
@@ -169,21 +204,82 @@ impl Store {
         Ok(())
     }
 
-    /// Merges one group of small or much deleted segments, if there is one; says whether it did.
-    pub(super) fn merge_once(&mut self) -> Result<bool> {
-        let segments = self.text.index.searchable_segment_metas().map_err(text_index_failed)?;
-        let mut policy = LogMergePolicy::default();
-        policy.set_del_docs_ratio_before_merge(DELETED_SHARE);
-        let candidates = policy.compute_merge_candidates(&segments);
-        let Some(candidate) = candidates.into_iter().next() else { return Ok(false) };
-        self.writer.merge(&candidate.0).wait().map_err(text_index_failed)?;
-        Ok(true)
-    }
-
     /// The state of the last commit.
     pub(super) fn snapshot(&self, previous: Option<&Snapshot>) -> Result<Snapshot> {
         self.text.reader.reload().map_err(text_index_failed)?;
         let searcher = self.text.reader.searcher();
         Snapshot::new(self.generation, searcher, self.text.fields.clone(), self.vectors.clone(), previous)
+    }
+
+    fn segments(&self) -> Result<Vec<SegmentMeta>> {
+        self.text.index.searchable_segment_metas().map_err(text_index_failed)
+    }
+
+    /// Small or much deleted segments that should become one.
+    pub(super) fn mergeable(&self) -> Result<Option<Vec<SegmentId>>> {
+        let mut policy = LogMergePolicy::default();
+        policy.set_del_docs_ratio_before_merge(DELETED_SHARE);
+        let candidates = policy.compute_merge_candidates(&self.segments()?);
+        Ok(candidates.into_iter().next().map(|candidate| candidate.0))
+    }
+
+    /// All segments with deleted records.
+    pub(super) fn with_deleted(&self) -> Result<Option<Vec<SegmentId>>> {
+        let segments = self.segments()?;
+        let deleted: Vec<SegmentId> =
+            segments.iter().filter(|segment| segment.has_deletes()).map(SegmentMeta::id).collect();
+        Ok(Some(deleted).filter(|deleted| !deleted.is_empty()))
+    }
+
+    /// Starts merging segments on Tantivy's thread.
+    pub(super) fn merge(&mut self, segments: &[SegmentId]) -> FutureResult<Option<SegmentMeta>> {
+        self.writer.merge(segments)
+    }
+
+    /// What of the vector logs is worth rewriting, given the present snapshot.
+    pub(super) fn rewritable(&mut self, snapshot: &Snapshot, thorough: bool) -> Result<Option<Rewrite>> {
+        let dead = self.logs.rows().saturating_sub(snapshot.chunks());
+        if dead == 0 || (!thorough && dead < DEAD_VECTORS) {
+            return Ok(None);
+        }
+        let share = if thorough { 0.0 } else { DELETED_SHARE.into() };
+        self.logs.plan_rewrite(&mut self.vectors, &snapshot.live_slots(), share)
+    }
+
+    /// Commits a finished rewrite of vector logs and removes the old files.
+    pub(super) fn swap_logs(&mut self, rewrite: &Rewrite, written: Option<LogExtent>) -> Result<()> {
+        self.logs.replace(rewrite, written, &mut self.vectors)?;
+        self.commit()?;
+        let _lock = lock_removal(&self.folder);
+        for old in &rewrite.old {
+            let path = self.folder.at(old);
+            self.folder
+                .storage
+                .remove(&path)
+                .map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the text index's files that no commit and no snapshot needs; says whether none is left.
+    pub(super) fn collect_garbage(&self) -> Result<bool> {
+        self.writer.garbage_collect_files().wait().map_err(text_index_failed)?;
+        let text = self.folder.folder(TEXT);
+        let names = text
+            .storage
+            .list(&text.path)
+            .map_err(|error| Error::io(format!("list {}", text.path.display()), error))?;
+        let metas = self.text.index.load_metas().map_err(text_index_failed)?;
+        let needed = metas.list_segment_files();
+        let is_needed =
+            |name: &String| name.starts_with('.') || name == "meta.json" || needed.contains(Path::new(name));
+        Ok(names.iter().all(is_needed))
+    }
+}
+
+/// Whatever Tantivy's threads still do, they no longer write.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.text.directory.refuse_writes();
     }
 }

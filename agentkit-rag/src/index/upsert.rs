@@ -23,7 +23,7 @@ pub(super) struct Prepared {
 
 /// Cuts documents and finds out what is new; documents that are stored just so are left out. Blocks.
 pub(super) fn prepare(
-    documents: Vec<SourceDocument>,
+    documents: &[SourceDocument],
     snapshot: &Snapshot,
     chunker: &dyn Chunker,
     embedder: &dyn Embedder,
@@ -32,15 +32,15 @@ pub(super) fn prepare(
     let mut prepared = Vec::new();
     for document in documents {
         ctx.check()?;
-        validate(&document)?;
-        let fingerprint = fingerprint(&document);
+        validate(document)?;
+        let fingerprint = fingerprint(document);
         let stored = snapshot.document(&document.id)?;
         if stored.is_some_and(|stored| stored.fingerprint == fingerprint) {
             continue;
         }
-        let chunks = chunker.chunk(&document, &|text| embedder.count_tokens(text))?;
+        let chunks = chunker.chunk(document, &|text| embedder.count_tokens(text))?;
         prepared.push(Prepared {
-            chunks: records(&document, &chunks, snapshot)?,
+            chunks: records(document, &chunks, snapshot)?,
             record: document_record(document, &chunks, fingerprint)?,
         });
     }
@@ -166,21 +166,21 @@ fn records(
 }
 
 fn document_record(
-    document: SourceDocument,
+    document: &SourceDocument,
     chunks: &[Chunk],
     fingerprint: String,
 ) -> Result<DocumentRecord> {
     Ok(DocumentRecord {
-        gaps: gaps(&document, chunks)?,
+        gaps: gaps(document, chunks)?,
         bytes: document.source_text.len() as u64,
         chunks: chunks.len() as u64,
         source_hash: blake3::hash(document.source_text.as_bytes()).to_hex().to_string(),
         fingerprint,
-        id: document.id,
-        title: document.title,
-        uri: document.uri,
+        id: document.id.clone(),
+        title: document.title.clone(),
+        uri: document.uri.clone(),
         kind: document.kind,
-        metadata: document.metadata,
+        metadata: document.metadata.clone(),
     })
 }
 

@@ -60,6 +60,29 @@ impl SqliteMemory {
         Ok(Self { database: Database::open(path).await?, writing: Arc::default() })
     }
 
+    /// Copies the file at `from` to the new file `to`, as of one moment, while others go on using it.
+    ///
+    /// # Cancel safety
+    /// If dropped, an unfinished `to` may be left.
+    ///
+    /// # Errors
+    /// Not found if there is no such file, conflict if `to` is there already, corrupt, resource exhausted, or
+    /// unavailable.
+    pub async fn copy(from: &Path, to: &Path) -> Result<()> {
+        Database::copy(from, to).await
+    }
+
+    /// Checks that the file at `path` is sound.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Corrupt, saying what is damaged, not found, or unavailable.
+    pub async fn verify(path: &Path) -> Result<()> {
+        Database::verify(path).await
+    }
+
     /// Waits for running calls and closes the file; later calls are unavailable.
     ///
     /// # Cancel safety

@@ -9,9 +9,9 @@ mod memory;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agentkit_core::{Error, Result};
-use sqlx::SqlitePool;
+use agentkit_core::{Error, ErrorKind, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 
 pub use self::memory::SqliteMemory;
 
@@ -54,9 +54,52 @@ impl Database {
         Ok(database)
     }
 
+    /// Writes a copy of the file at `from` to the new file `to` (SQLite's `VACUUM INTO`).
+    async fn copy(from: &Path, to: &Path) -> Result<()> {
+        if to.exists() {
+            let message = format!("{} is there already; name a new file", to.display());
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let mut source = connect_to_read(from).await?;
+        let target = to.to_string_lossy().into_owned();
+        sqlx::query("VACUUM INTO ?")
+            .bind(target)
+            .execute(&mut source)
+            .await
+            .map_err(|error| error::translate("copy", from, error))?;
+        let file = tokio::fs::File::open(to).await;
+        let synced = match file {
+            Ok(file) => file.sync_all().await,
+            Err(error) => Err(error),
+        };
+        synced.map_err(|source| Error::io(format!("sync {}", to.display()), source))
+    }
+
+    /// Lets SQLite check every page, row and index of the file.
+    async fn verify(path: &Path) -> Result<()> {
+        let mut source = connect_to_read(path).await?;
+        let (found,): (String,) = sqlx::query_as("PRAGMA integrity_check(1)")
+            .fetch_one(&mut source)
+            .await
+            .map_err(|error| error::translate("verify", path, error))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!("{} is damaged: {found}", path.display())))
+    }
+
     /// Says which attempt on this file failed and why.
     fn failed(&self, attempt: &str) -> impl FnOnce(sqlx::Error) -> Error + use<'_> {
         let attempt = attempt.to_owned();
         move |error| error::translate(&attempt, &self.path, error)
     }
+}
+
+/// A connection that changes nothing in the file at `path`.
+async fn connect_to_read(path: &Path) -> Result<SqliteConnection> {
+    if !path.exists() {
+        return Err(Error::not_found(format!("there is no file {}", path.display())));
+    }
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE);
+    options.connect().await.map_err(|error| error::translate("open", path, error))
 }

@@ -5,6 +5,8 @@ mod answer;
 #[cfg(test)]
 mod answer_quality;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod crash;

@@ -1,6 +1,7 @@
 //! The command line: what each command does, with its flags, and how a failure is told.
 
 mod ask;
+mod backup;
 mod configuration;
 mod demo;
 mod eval;
@@ -89,6 +90,12 @@ enum Command {
     Ask(ask::AskArguments),
     /// Measure retrieval on a data set in BEIR form
     Eval(eval::Arguments),
+    /// Copy the data directory to a folder, also while a server uses it, and verify the copy
+    Backup(backup::BackupArguments),
+    /// Copy a backup to the data directory, which must be empty, and verify it
+    Restore(backup::RestoreArguments),
+    /// Read everything in the data directory or a backup and check that it is sound
+    Verify(backup::VerifyArguments),
     /// Fetch and list local models
     #[command(subcommand)]
     Models(models::Action),
@@ -168,6 +175,9 @@ async fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Search(arguments) => ask::search(session, arguments).await,
         Command::Ask(arguments) => ask::ask(session, arguments).await,
         Command::Eval(arguments) => eval::run(session, arguments).await,
+        Command::Backup(arguments) => backup::backup(session, arguments).await,
+        Command::Restore(arguments) => backup::restore(session, arguments).await,
+        Command::Verify(arguments) => backup::verify(session, arguments).await,
         Command::Models(action) => models::run(session, action).await,
         Command::Config(action) => configuration::run(&session, &action),
     }

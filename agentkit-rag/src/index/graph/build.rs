@@ -42,11 +42,11 @@ impl Graph {
 fn build(vectors: &Vectors, ctx: &RunContext) -> Result<Graph> {
     let slots =
         u32::try_from(vectors.len()).map_err(|_| Error::internal("too many vectors for one graph"))?;
-    if slots == 0 {
+    let nodes = distinct(vectors, slots);
+    if nodes.is_empty() {
         // hnsw_rs panics when it is asked for the points of an empty graph.
         return Ok(Graph { slots, entry: 0, members: Lists::default(), layers: vec![Lists::default()] });
     }
-    let nodes = distinct(vectors, slots);
     let hnsw = Hnsw::<f32, UnitCosine>::new(MAX_LINKS, nodes.len(), MAX_LAYERS, EF_CONSTRUCTION, UnitCosine);
     for (node, members) in nodes.iter().enumerate() {
         ctx.check()?;
@@ -61,7 +61,7 @@ fn build(vectors: &Vectors, ctx: &RunContext) -> Result<Graph> {
 fn distinct(vectors: &Vectors, slots: u32) -> Vec<Vec<u32>> {
     let mut by_bits: HashMap<Vec<u32>, usize> = HashMap::new();
     let mut nodes: Vec<Vec<u32>> = Vec::new();
-    for slot in 0..slots {
+    for slot in (0..slots).filter(|slot| !vectors.row(*slot).is_empty()) {
         let bits = vectors.row(slot).iter().map(|component| component.to_bits()).collect();
         let node = *by_bits.entry(bits).or_insert(nodes.len());
         match nodes.get_mut(node) {

@@ -9,6 +9,8 @@ use std::path::Path;
 use agentkit_core::{Error, Result};
 
 use super::{Graph, Lists};
+use crate::index::sealed;
+use crate::index::storage::Storage;
 
 const MAGIC: &[u8; 8] = b"AKGRAPH1";
 /// Bytes of magic and checksum.
@@ -18,7 +20,7 @@ const MAX_LAYERS: u32 = 64;
 
 impl Graph {
     /// Replaces the graph's file.
-    pub(in crate::index) fn save(&self, path: &Path) -> Result<()> {
+    pub(in crate::index) fn save(&self, storage: &dyn Storage, path: &Path) -> Result<()> {
         let mut body = Vec::new();
         let layers = u32::try_from(self.layers.len()).unwrap_or(MAX_LAYERS);
         for number in [self.slots, self.entry, layers] {
@@ -31,7 +33,7 @@ impl Graph {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
         bytes.extend_from_slice(&body);
-        super::super::sealed::write(path, &bytes)
+        sealed::write(storage, path, &bytes)
             .map_err(|error| Error::io(format!("write graph {}", path.display()), error))
     }
 
@@ -39,8 +41,8 @@ impl Graph {
     ///
     /// # Errors
     /// Not found, unavailable, or corrupt.
-    pub(in crate::index) fn load(path: &Path) -> Result<Self> {
-        let bytes = super::super::sealed::read(path)?;
+    pub(in crate::index) fn load(storage: &dyn Storage, path: &Path) -> Result<Self> {
+        let bytes = sealed::read(storage, path)?;
         parse(&bytes).ok_or_else(|| Error::corrupt(format!("graph {} is damaged", path.display())))
     }
 }

@@ -12,6 +12,8 @@ mod build;
 mod file;
 mod search;
 
+use super::vectors::Vectors;
+
 /// A frozen graph.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Graph {
@@ -29,6 +31,11 @@ impl Graph {
     /// Number of slots covered; all later ones are not in the graph.
     pub(super) fn slots(&self) -> u32 {
         self.slots
+    }
+
+    /// Whether all the vectors this graph was built from are still there.
+    pub(super) fn fits(&self, vectors: &Vectors) -> bool {
+        self.members.values.iter().all(|slot| !vectors.row(*slot).is_empty())
     }
 
     fn nodes(&self) -> usize {

@@ -5,15 +5,14 @@ use tempfile::tempdir;
 
 use super::Graph;
 use crate::index::dense::dot;
+use crate::index::storage::Disk;
 use crate::index::vectors::Vectors;
-use crate::index::vectors::log::VectorLog;
 
 const DIMENSION: usize = 16;
 
 /// Unit vectors around a few centres, as text embeddings are clustered; a fixed linear congruential generator.
 fn clustered(count: usize) -> (tempfile::TempDir, Vectors) {
     let folder = tempdir().unwrap();
-    let mut log = VectorLog::open(&folder.path().join("v"), DIMENSION, 0).unwrap();
     let mut vectors = Vectors::new(DIMENSION);
     let mut state = 1_u64;
     let mut random = || {
@@ -28,7 +27,9 @@ fn clustered(count: usize) -> (tempfile::TempDir, Vectors) {
             row.iter().map(|c| c / norm).collect()
         })
         .collect();
-    log.append(&mut vectors, &rows).unwrap();
+    for row in rows {
+        vectors.push(&row);
+    }
     (folder, vectors)
 }
 
@@ -65,10 +66,11 @@ fn recall_is_high_with_and_without_a_filter_and_building_is_repeatable() {
 
 #[test]
 fn equal_vectors_share_a_node_and_are_all_found() {
-    let (folder, mut vectors) = clustered(300);
+    let (_folder, mut vectors) = clustered(300);
     let copy = vectors.row(5).to_vec();
-    let mut log = VectorLog::open(&folder.path().join("w"), DIMENSION, 0).unwrap();
-    log.append(&mut vectors, &vec![copy.clone(); 50]).unwrap();
+    for _ in 0..50 {
+        vectors.push(&copy);
+    }
     let graph = Graph::build(&vectors, &RunContext::new()).unwrap();
     let same = graph.search(&vectors, &copy, 10, &|_| true).into_iter().filter(|(_, s)| *s > 0.9999).count();
     assert_eq!(same, 51);
@@ -89,18 +91,18 @@ fn a_saved_graph_comes_back_and_a_damaged_one_is_refused() {
     let (folder, vectors) = clustered(60);
     let graph = Graph::build(&vectors, &RunContext::new()).unwrap();
     let path = folder.path().join("graph");
-    graph.save(&path).unwrap();
-    assert_eq!(Graph::load(&path).unwrap(), graph);
+    graph.save(&Disk, &path).unwrap();
+    assert_eq!(Graph::load(&Disk, &path).unwrap(), graph);
     let whole = std::fs::read(&path).unwrap();
     for at in (0..whole.len()).step_by(7) {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
         std::fs::write(&path, damaged).unwrap();
-        match Graph::load(&path) {
+        match Graph::load(&Disk, &path) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt),
             Ok(loaded) => assert_eq!(loaded, graph, "only the case of a checksum's digits may go unnoticed"),
         }
         std::fs::write(&path, &whole[..at]).unwrap();
-        assert!(Graph::load(&path).is_err(), "cut at {at}");
+        assert!(Graph::load(&Disk, &path).is_err(), "cut at {at}");
     }
 }

@@ -1,117 +1,384 @@
-//! The log file: the truth about the vectors, append-only.
+//! The log files: the truth about the vectors, append-only.
 //!
-//! A header of magic (8 bytes), dimension (u32) and CRC-32 of both (u32), then records of slot (u32), CRC-32 of slot
-//! and vector (u32), and the vector as `f32`. Everything is little-endian. How many bytes count is said by the
-//! commit; what lies beyond was never acknowledged and is cut off by the next writer.
+//! Each file is a header of magic (8 bytes), dimension (u32) and CRC-32 of both (u32), then records of slot (u32),
+//! CRC-32 of slot and vector (u32), and the vector as `f32`. Everything is little-endian. Records are in ascending
+//! order of slots, through all files in the order the commit lists them. How many bytes of a file count is said by
+//! the commit; what lies beyond was never acknowledged and is cut off by the next writer.
+//!
+//! Only the last file grows; when it is full another is begun. Compaction writes the live records of a file into a
+//! new one under their old slots, so nothing is renumbered.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 
-use agentkit_core::{Error, Result};
+use agentkit_core::{Error, Result, RunContext};
+use serde::{Deserialize, Serialize};
 
-use super::Vectors;
+use super::{BLOCK_ROWS, Vectors};
+use crate::index::storage::{Folder, StoredFile};
 
 const MAGIC: &[u8; 8] = b"AKVLOG01";
 /// Bytes before the first record.
-pub(in crate::index) const HEADER_BYTES: u64 = HEADER as u64;
 const HEADER: usize = 16;
 /// Bytes of a record before its vector.
 const RECORD_HEAD: usize = 8;
-/// The log file, open for appending.
-#[derive(Debug)]
-pub(in crate::index) struct VectorLog {
-    path: PathBuf,
-    file: File,
-    length: u64,
+/// From this many bytes on another file is begun.
+const FULL: u64 = 64 << 20;
+
+/// How much of a log file a commit holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::index) struct LogExtent {
+    pub(in crate::index) file: String,
+    pub(in crate::index) bytes: u64,
 }
 
-impl VectorLog {
-    /// Opens the log for appending after its `committed` bytes, creating it if nothing was committed yet.
-    pub(in crate::index) fn open(path: &Path, dimension: usize, committed: u64) -> Result<Self> {
-        let attempt = || format!("open vector log {}", path.display());
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|error| Error::io(attempt(), error))?;
-        let io = |error| Error::io(attempt(), error);
-        let length = committed.max(HEADER_BYTES);
-        if committed == 0 {
-            file.set_len(0).map_err(io)?;
-            file.write_all(&header(dimension)?).map_err(io)?;
+/// A log file and the slots in it.
+#[derive(Debug, Clone)]
+struct Log {
+    extent: LogExtent,
+    /// The slot from which on this file's records are; the next file's begin after the last of them.
+    first: u32,
+    rows: u64,
+}
+
+/// The log files of a partition, open for appending.
+#[derive(Debug)]
+pub(in crate::index) struct Logs {
+    folder: Folder,
+    dimension: usize,
+    all: Vec<Log>,
+    /// The last file, once something is appended to it.
+    active: Option<Box<dyn StoredFile>>,
+    unsynced: bool,
+    full: u64,
+}
+
+/// A file whose dead records are to go: what a compaction works on.
+#[derive(Debug)]
+pub(in crate::index) struct Rewrite {
+    pub(in crate::index) old: Vec<String>,
+    pub(in crate::index) new: String,
+    /// The slots that stay, ascending.
+    pub(in crate::index) kept: Vec<u32>,
+}
+
+/// Reads what a commit holds.
+///
+/// # Errors
+/// Corrupt, naming the file, or what reading fails with.
+pub(in crate::index) fn load(folder: &Folder, dimension: usize, extents: &[LogExtent]) -> Result<Vectors> {
+    let mut vectors = Vectors::new(dimension);
+    for extent in extents {
+        attach(folder, extent, &mut vectors)?;
+    }
+    Ok(vectors)
+}
+
+/// Checks the records of a file and hands them to `vectors`; gives their slots.
+fn attach(folder: &Folder, extent: &LogExtent, vectors: &mut Vectors) -> Result<Vec<u32>> {
+    let path = folder.at(&extent.file);
+    let attempt = || format!("read vector log {}", path.display());
+    if extent.bytes <= HEADER as u64 {
+        return Ok(Vec::new());
+    }
+    let bytes = folder.storage.map(&path).map_err(|error| Error::io(attempt(), error))?;
+    let committed = usize::try_from(extent.bytes).unwrap_or(usize::MAX);
+    let (head, records) = bytes
+        .get(..committed)
+        .and_then(|committed| committed.split_at_checked(HEADER))
+        .ok_or_else(|| shorter(&path, extent.bytes))?;
+    if head != header(vectors.dimension())? {
+        return Err(Error::corrupt(format!("the header of vector log {} is damaged", path.display())));
+    }
+    let length = RECORD_HEAD + vectors.dimension() * 4;
+    let mut rows = Vec::with_capacity(records.len() / length);
+    let mut next = 0;
+    for (number, record) in records.chunks(length).enumerate() {
+        let slot = slot_of(record).filter(|slot| *slot >= next).ok_or_else(|| {
+            Error::corrupt(format!("record {number} of vector log {} is damaged", path.display()))
+        })?;
+        rows.push((slot, HEADER + number * length + RECORD_HEAD));
+        next = slot.saturating_add(1);
+    }
+    vectors.attach(&bytes, &rows);
+    Ok(rows.into_iter().map(|(slot, _)| slot).collect())
+}
+
+/// The slot of an undamaged record.
+fn slot_of(record: &[u8]) -> Option<u32> {
+    let (slot, rest) = record.split_first_chunk::<4>()?;
+    let (crc, body) = rest.split_first_chunk::<4>()?;
+    (checksum(slot, body) == u32::from_le_bytes(*crc)).then_some(u32::from_le_bytes(*slot))
+}
+
+impl Logs {
+    /// Opens the files of a commit for appending; files no commit names are removed.
+    pub(in crate::index) fn open(
+        folder: &Folder,
+        dimension: usize,
+        extents: &[LogExtent],
+    ) -> Result<(Self, Vectors)> {
+        let mut vectors = Vectors::new(dimension);
+        let mut logs: Vec<Log> = Vec::new();
+        for extent in extents {
+            let slots = attach(folder, extent, &mut vectors)?;
+            let after = logs.last().map_or(0, |log| log.first);
+            let first = slots.first().copied().unwrap_or(after);
+            if first < after {
+                return Err(Error::corrupt(format!("vector log {} is out of order", extent.file)));
+            }
+            logs.push(Log { extent: extent.clone(), first, rows: slots.len() as u64 });
         }
-        if file.metadata().map_err(io)?.len() < length {
-            return Err(shorter(path, committed));
-        }
-        file.set_len(length).map_err(io)?;
-        file.seek(SeekFrom::End(0)).map_err(io)?;
-        file.sync_all().map_err(io)?;
-        Ok(Self { path: path.to_owned(), file, length })
+        remove_orphans(folder, extents)?;
+        let logs =
+            Self { folder: folder.clone(), dimension, all: logs, active: None, unsynced: false, full: FULL };
+        Ok((logs, vectors))
     }
 
-    /// Appends vectors to log and memory and makes them durable; they count once a commit names the new length.
+    /// What a commit made now holds.
+    pub(in crate::index) fn extents(&self) -> Vec<LogExtent> {
+        self.all.iter().map(|log| log.extent.clone()).collect()
+    }
+
+    /// Records in all files, dead ones too.
+    pub(in crate::index) fn rows(&self) -> u64 {
+        self.all.iter().map(|log| log.rows).sum()
+    }
+
+    /// Appends vectors to log and memory; they count once a commit made after [`Logs::sync`] names them.
     pub(in crate::index) fn append(&mut self, vectors: &mut Vectors, new: &[Vec<f32>]) -> Result<()> {
-        if new.is_empty() {
-            return Ok(());
+        let mut new = new;
+        while !new.is_empty() {
+            if vectors.len().is_multiple_of(BLOCK_ROWS)
+                && self.all.last().is_some_and(|log| log.extent.bytes >= self.full)
+            {
+                self.seal(vectors)?;
+            }
+            // A file is only full at the end of a block of memory, so that a block's rows lie in one file.
+            let room = BLOCK_ROWS - vectors.len() % BLOCK_ROWS;
+            let (now, rest) = new.split_at(room.min(new.len()));
+            self.append_block(vectors, now)?;
+            new = rest;
         }
-        let mut bytes = Vec::with_capacity(new.len() * (RECORD_HEAD + vectors.dimension * 4));
+        Ok(())
+    }
+
+    fn append_block(&mut self, vectors: &mut Vectors, new: &[Vec<f32>]) -> Result<()> {
+        self.activate(vectors)?;
+        let mut bytes = Vec::with_capacity(new.len() * (RECORD_HEAD + self.dimension * 4));
         for vector in new {
             let slot = u32::try_from(vectors.len())
                 .map_err(|_| Error::internal("a partition holds at most 2^32 vectors"))?;
             encode(slot, vector, &mut bytes);
             vectors.push(vector);
         }
-        let attempt = || format!("append to vector log {}", self.path.display());
-        self.file.write_all(&bytes).map_err(|error| Error::io(attempt(), error))?;
-        self.file.sync_data().map_err(|error| Error::io(attempt(), error))?;
-        self.length += bytes.len() as u64;
+        let (Some(file), Some(log)) = (&mut self.active, self.all.last_mut()) else {
+            return Err(Error::internal("there is no vector log to append to"));
+        };
+        self.unsynced = true;
+        let path = self.folder.at(&log.extent.file);
+        file.write_all(&bytes)
+            .map_err(|error| Error::io(format!("append to vector log {}", path.display()), error))?;
+        log.extent.bytes += bytes.len() as u64;
+        log.rows += new.len() as u64;
         Ok(())
     }
 
-    pub(in crate::index) fn length(&self) -> u64 {
-        self.length
+    /// Makes what was appended durable.
+    pub(in crate::index) fn sync(&mut self) -> Result<()> {
+        if !std::mem::replace(&mut self.unsynced, false) {
+            return Ok(());
+        }
+        let Some(file) = &mut self.active else { return Ok(()) };
+        file.sync().map_err(|error| {
+            Error::io(format!("sync the vector log in {}", self.folder.path.display()), error)
+        })
+    }
+
+    /// Opens the last file for appending, or begins the first.
+    fn activate(&mut self, vectors: &Vectors) -> Result<()> {
+        if self.active.is_some() {
+            return Ok(());
+        }
+        let Some(last) = self.all.last() else { return self.begin(vectors) };
+        let path = self.folder.at(&last.extent.file);
+        let attempt = |error| Error::io(format!("open vector log {}", path.display()), error);
+        let length = self.folder.storage.length(&path).map_err(attempt)?;
+        if length.is_none_or(|length| length < last.extent.bytes) {
+            return Err(shorter(&path, last.extent.bytes));
+        }
+        self.active = Some(self.folder.storage.extend(&path, last.extent.bytes).map_err(attempt)?);
+        Ok(())
+    }
+
+    /// Ends the last file; memory refers to it from now on. The next append begins another.
+    fn seal(&mut self, vectors: &mut Vectors) -> Result<()> {
+        self.sync()?;
+        if let Some(last) = self.all.last() {
+            attach(&self.folder, &last.extent, vectors)?;
+        }
+        self.begin(vectors)
+    }
+
+    fn begin(&mut self, vectors: &Vectors) -> Result<()> {
+        let name = self.next_name();
+        let file = create(&self.folder, &name, self.dimension)?;
+        self.active = Some(file);
+        self.unsynced = true;
+        let first = u32::try_from(vectors.len()).unwrap_or(u32::MAX);
+        self.all.push(Log { extent: LogExtent { file: name, bytes: HEADER as u64 }, first, rows: 0 });
+        Ok(())
+    }
+
+    fn next_name(&self) -> String {
+        let numbers = self.all.iter().filter_map(|log| number_of(&log.extent.file));
+        format!("vectors-{:06}.log", numbers.max().unwrap_or(0) + 1)
+    }
+
+    /// What a compaction should do: the first run of files of which more than `share` of the records are dead, given
+    /// the live slots in ascending order. If the last file is among them it is ended.
+    pub(in crate::index) fn plan_rewrite(
+        &mut self,
+        vectors: &mut Vectors,
+        live: &[u32],
+        share: f64,
+    ) -> Result<Option<Rewrite>> {
+        let Some((files, kept)) = self.much_deleted(live, share) else { return Ok(None) };
+        if files.end == self.all.len() {
+            self.seal(vectors)?;
+            self.sync()?;
+        }
+        let old = self.all.get(files).unwrap_or_default().iter().map(|log| log.extent.file.clone());
+        Ok(Some(Rewrite { old: old.collect(), new: self.next_name(), kept }))
+    }
+
+    fn much_deleted(&self, live: &[u32], share: f64) -> Option<(Range<usize>, Vec<u32>)> {
+        let ends = self.all.iter().skip(1).map(|log| log.first).chain([u32::MAX]);
+        let mut chosen: Option<(Range<usize>, Vec<u32>)> = None;
+        for (at, (log, end)) in self.all.iter().zip(ends).enumerate() {
+            let from = live.partition_point(|slot| *slot < log.first);
+            let to = live.partition_point(|slot| *slot < end);
+            let kept = live.get(from..to).unwrap_or_default();
+            let dead = log.rows.saturating_sub(kept.len() as u64);
+            let full =
+                chosen.as_ref().is_some_and(|(_, kept)| kept.len() as u64 * self.record_bytes() >= self.full);
+            if dead > 0 && !full && ratio(dead, log.rows) > share {
+                let (files, slots) = chosen.get_or_insert((at..at, Vec::new()));
+                files.end = at + 1;
+                slots.extend_from_slice(kept);
+            } else if chosen.is_some() {
+                break;
+            }
+        }
+        chosen
+    }
+
+    /// Puts a rewritten file, if anything was left to write, in the place of the old ones; the next commit makes it so.
+    pub(in crate::index) fn replace(
+        &mut self,
+        rewrite: &Rewrite,
+        written: Option<LogExtent>,
+        vectors: &mut Vectors,
+    ) -> Result<()> {
+        let is_old = |log: &Log| rewrite.old.contains(&log.extent.file);
+        let Some(at) = self.all.iter().position(is_old) else { return Ok(()) };
+        let first = self.all.get(at).map_or(0, |log| log.first);
+        self.all.retain(|log| !is_old(log));
+        let end = self.all.get(at).map_or(vectors.len(), |log| log.first as usize);
+        let mut kept = rewrite.kept.iter().copied().peekable();
+        for slot in (first..).take_while(|slot| (*slot as usize) < end) {
+            if kept.next_if_eq(&slot).is_none() {
+                vectors.remove(slot);
+            }
+        }
+        if let Some(extent) = written {
+            attach(&self.folder, &extent, vectors)?;
+            self.all.insert(at, Log { extent, first, rows: rewrite.kept.len() as u64 });
+        }
+        Ok(())
+    }
+
+    fn record_bytes(&self) -> u64 {
+        (RECORD_HEAD + self.dimension * 4) as u64
     }
 }
 
-/// Reads the first `committed` bytes of a log.
-pub(in crate::index) fn load(path: &Path, dimension: usize, committed: u64) -> Result<Vectors> {
-    let mut vectors = Vectors::new(dimension);
-    read_on(path, &mut vectors, 0, committed)?;
-    Ok(vectors)
+impl Rewrite {
+    /// Writes the new file, durably; `None` if nothing is left. Works on a copy of the state, beside the writer.
+    ///
+    /// # Errors
+    /// Stopped, or what writing fails with.
+    pub(in crate::index) fn write(
+        &self,
+        folder: &Folder,
+        vectors: &Vectors,
+        ctx: &RunContext,
+    ) -> Result<Option<LogExtent>> {
+        if self.kept.is_empty() {
+            return Ok(None);
+        }
+        let attempt =
+            |error| Error::io(format!("write vector log {}", folder.at(&self.new).display()), error);
+        let mut file = create(folder, &self.new, vectors.dimension())?;
+        let mut bytes = HEADER as u64;
+        for slots in self.kept.chunks(BLOCK_ROWS) {
+            ctx.check()?;
+            let mut records = Vec::new();
+            for slot in slots {
+                encode(*slot, vectors.row(*slot), &mut records);
+            }
+            file.write_all(&records).map_err(attempt)?;
+            bytes += records.len() as u64;
+        }
+        file.sync().map_err(attempt)?;
+        Ok(Some(LogExtent { file: self.new.clone(), bytes }))
+    }
 }
 
-/// Reads the records between `from` and `committed` bytes into `vectors`.
-pub(in crate::index) fn read_on(path: &Path, vectors: &mut Vectors, from: u64, committed: u64) -> Result<()> {
-    if committed <= HEADER_BYTES {
-        return Ok(());
+fn create(folder: &Folder, name: &str, dimension: usize) -> Result<Box<dyn StoredFile>> {
+    let path = folder.at(name);
+    let attempt = |error| Error::io(format!("create vector log {}", path.display()), error);
+    if folder.storage.length(&path).map_err(attempt)?.is_some() {
+        // A leftover of a process that ended before its commit.
+        folder.storage.remove(&path).map_err(attempt)?;
     }
-    let attempt = || format!("read vector log {}", path.display());
-    let mut file = File::open(path).map_err(|error| Error::io(attempt(), error))?;
-    if file.metadata().map_err(|error| Error::io(attempt(), error))?.len() < committed {
-        return Err(shorter(path, committed));
-    }
-    let mut head = [0; HEADER];
-    file.read_exact(&mut head).map_err(|error| Error::io(attempt(), error))?;
-    if head != header(vectors.dimension)? {
-        return Err(Error::corrupt(format!("the header of vector log {} is damaged", path.display())));
-    }
-    let from = from.max(HEADER_BYTES);
-    file.seek(SeekFrom::Start(from)).map_err(|error| Error::io(attempt(), error))?;
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let mut record = vec![0; RECORD_HEAD + vectors.dimension * 4];
-    let records = (committed - from) / record.len() as u64;
-    let mut vector = Vec::with_capacity(vectors.dimension);
-    for _ in 0..records {
-        reader.read_exact(&mut record).map_err(|error| Error::io(attempt(), error))?;
-        decode(&record, vectors.len(), &mut vector).ok_or_else(|| {
-            Error::corrupt(format!("record {} of {} is damaged", vectors.len(), path.display()))
-        })?;
-        vectors.push(&vector);
+    let mut file = folder.storage.create(&path).map_err(attempt)?;
+    file.write_all(&header(dimension)?).map_err(attempt)?;
+    file.sync().map_err(attempt)?;
+    folder.sync().map_err(attempt)?;
+    Ok(file)
+}
+
+/// Removes log files that no commit names: leftovers of a process that ended before its commit.
+fn remove_orphans(folder: &Folder, extents: &[LogExtent]) -> Result<()> {
+    let attempt = |error| Error::io(format!("tidy partition {}", folder.path.display()), error);
+    for name in folder.storage.list(&folder.path).map_err(attempt)? {
+        if number_of(&name).is_some() && !extents.iter().any(|extent| extent.file == name) {
+            folder.storage.remove(&folder.at(&name)).map_err(attempt)?;
+        }
     }
     Ok(())
+}
+
+/// Whether any log file holds a record.
+pub(in crate::index) fn any(folder: &Folder) -> Result<bool> {
+    let attempt = |error| Error::io(format!("look into partition {}", folder.path.display()), error);
+    for name in folder.storage.list(&folder.path).map_err(attempt)? {
+        let length = folder.storage.length(&folder.at(&name)).map_err(attempt)?;
+        if number_of(&name).is_some() && length.is_some_and(|length| length > HEADER as u64) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn number_of(name: &str) -> Option<u32> {
+    name.strip_prefix("vectors-")?.strip_suffix(".log")?.parse().ok()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of records, where seven digits are plenty")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
 }
 
 fn shorter(path: &Path, committed: u64) -> Error {
@@ -138,18 +405,6 @@ fn encode(slot: u32, vector: &[f32], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&body);
 }
 
-/// Reads a record into `vector` if its checksum matches and it is that of slot `expected`.
-fn decode(record: &[u8], expected: usize, vector: &mut Vec<f32>) -> Option<()> {
-    let (slot, rest) = record.split_first_chunk::<4>()?;
-    let (crc, body) = rest.split_first_chunk::<4>()?;
-    if checksum(slot, body) != u32::from_le_bytes(*crc) || u32::from_le_bytes(*slot) as usize != expected {
-        return None;
-    }
-    vector.clear();
-    vector.extend(body.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
-    Some(())
-}
-
 fn checksum(slot: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(slot);
@@ -158,63 +413,4 @@ fn checksum(slot: &[u8], body: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn log_of(path: &Path, rows: u16) -> (VectorLog, Vectors) {
-        let mut log = VectorLog::open(path, 3, 0).unwrap();
-        let mut vectors = Vectors::new(3);
-        for row in 0..rows {
-            log.append(&mut vectors, &[vec![f32::from(row), 1.0, 2.0]]).unwrap();
-        }
-        (log, vectors)
-    }
-
-    #[test]
-    fn rows_come_back_after_reopening_and_an_uncommitted_tail_is_cut_off() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("v.log");
-        let (mut log, mut vectors) = log_of(&path, 600);
-        let committed = log.length();
-        log.append(&mut vectors, &[vec![9.0; 3]]).unwrap();
-        drop(log);
-        let log = VectorLog::open(&path, 3, committed).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), committed);
-        let loaded = load(&path, 3, log.length()).unwrap();
-        assert_eq!(loaded.len(), 600);
-        for slot in [0_u16, 255, 256, 599] {
-            assert_eq!(loaded.row(slot.into()), [f32::from(slot), 1.0, 2.0]);
-        }
-        assert!(loaded.row(600).is_empty());
-    }
-
-    #[test]
-    fn every_flipped_bit_and_truncation_is_a_corrupt_error_that_names_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("v.log");
-        let (log, _) = log_of(&path, 3);
-        let committed = log.length();
-        let whole = std::fs::read(&path).unwrap();
-        for at in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 4;
-            std::fs::write(&path, &damaged).unwrap();
-            let error = load(&path, 3, committed).unwrap_err();
-            assert_eq!(error.kind(), agentkit_core::ErrorKind::Corrupt, "byte {at}");
-            assert!(error.message().contains("v.log"));
-            std::fs::write(&path, &whole[..at]).unwrap();
-            assert!(load(&path, 3, committed).is_err(), "cut at {at}");
-            assert!(VectorLog::open(&path, 3, committed).is_err(), "cut at {at}");
-        }
-    }
-
-    #[test]
-    fn a_snapshot_does_not_see_later_rows() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut log, mut vectors) = log_of(&folder.path().join("v.log"), 10);
-        let snapshot = vectors.clone();
-        log.append(&mut vectors, &[vec![7.0; 3]]).unwrap();
-        assert_eq!((snapshot.len(), vectors.len()), (10, 11));
-        assert!(snapshot.row(10).is_empty());
-    }
-}
+mod tests;

@@ -1,18 +1,22 @@
-//! The vectors: an append-only log on disk, the truth, and the same rows in memory.
+//! The vectors: append-only logs on disk, the truth, and the same rows in memory.
 
 pub(super) mod log;
 
 use std::sync::Arc;
 
+use tantivy::directory::OwnedBytes;
+
 /// Rows of a block; an append copies at most one block, a snapshot shares the others.
 const BLOCK_ROWS: usize = 256;
+
+type Block = Vec<Option<Box<[f32]>>>;
 
 /// All vectors up to some commit, by slot; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Vectors {
     dimension: usize,
     rows: usize,
-    blocks: Vec<Arc<Vec<f32>>>,
+    blocks: Vec<Arc<Block>>,
 }
 
 impl Vectors {
@@ -32,18 +36,49 @@ impl Vectors {
     /// The vector in `slot`; empty if there is none.
     pub(super) fn row(&self, slot: u32) -> &[f32] {
         let slot = slot as usize;
-        let start = (slot % BLOCK_ROWS) * self.dimension;
         let block = self.blocks.get(slot / BLOCK_ROWS);
-        block.and_then(|block| block.get(start..start + self.dimension)).unwrap_or_default()
+        block.and_then(|block| block.get(slot % BLOCK_ROWS)?.as_deref()).unwrap_or_default()
     }
 
-    fn push(&mut self, vector: &[f32]) {
+    pub(super) fn push(&mut self, vector: &[f32]) {
+        self.put(Some(vector.into()));
+    }
+
+    pub(super) fn skip_to(&mut self, slot: u32) {
+        while self.rows < slot as usize {
+            self.put(None);
+        }
+    }
+
+    fn put(&mut self, row: Option<Box<[f32]>>) {
         if self.rows.is_multiple_of(BLOCK_ROWS) {
-            self.blocks.push(Arc::new(Vec::with_capacity(BLOCK_ROWS * self.dimension)));
+            self.blocks.push(Arc::new(Vec::with_capacity(BLOCK_ROWS)));
         }
         if let Some(last) = self.blocks.last_mut() {
-            Arc::make_mut(last).extend_from_slice(vector);
+            Arc::make_mut(last).push(row);
             self.rows += 1;
+        }
+    }
+
+    pub(super) fn attach(&mut self, file: &OwnedBytes, rows: &[(u32, usize)]) {
+        for (slot, offset) in rows {
+            if (*slot as usize) < self.rows {
+                continue;
+            }
+            self.skip_to(*slot);
+            let bytes = file.get(*offset..*offset + 4 * self.dimension).unwrap_or_default();
+            let row: Vec<f32> =
+                bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            self.push(&row);
+        }
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) {
+        let slot = slot as usize;
+        if let Some(block) = self.blocks.get_mut(slot / BLOCK_ROWS)
+            && let Some(row) = Arc::make_mut(block).get_mut(slot % BLOCK_ROWS)
+        {
+            *row = None;
         }
     }
 }
