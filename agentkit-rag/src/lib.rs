@@ -14,5 +14,7 @@ mod source;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[doc(hidden)]
+pub use index::bench_support;
 pub use index::{DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport};
 pub use source::{Heading, SourceDocument, SourceKind};

@@ -11,10 +11,13 @@
 //! Always true: a live chunk record names a slot the commit holds; a slot's vector never changes; a partition is
 //! one tenant's collection in a folder of its own, so statistics and vocabulary never mix.
 
+#[doc(hidden)]
+pub mod bench_support;
 mod dense;
 mod directory;
 mod filter;
 mod graph;
+mod kernel;
 mod layout;
 mod lexical;
 mod mapped;
