@@ -3,7 +3,11 @@
 //! Real vectors are read from the folder that the variable names, in the files that the example `vectors` writes and
 //! `benches/peers/ann.py` reads as well; without it, vectors are made up around a few centres. Queries of each figure run
 //! one after the other, and the median of several rounds counts.
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, or has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints, or has nothing to measure"
+)]
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use std::collections::HashSet;
@@ -34,15 +38,27 @@ fn main() {
     let start = Instant::now();
     bench.build().expect("the graph is built");
     println!("build, one thread: {:.1} s", start.elapsed().as_secs_f64());
-    let exact: Vec<_> = data.queries.iter().map(|query| bench.scan(query, LIMIT).expect("a scan").0).collect();
+    let exact: Vec<_> =
+        data.queries.iter().map(|query| bench.scan(query, LIMIT).expect("a scan").0).collect();
+    let planned: Vec<_> = data.queries.iter().map(|q| bench.planned(q, LIMIT).expect("a search")).collect();
+    let cost: u64 = planned.iter().map(|(_, cost)| cost).sum();
+    let planned: Vec<_> = planned.into_iter().map(|(found, _)| found).collect();
+    println!(
+        "as an index searches: recall@10 {:.4}, {:.0} distances a query",
+        recall(&exact, &planned),
+        cost as f64 / planned.len() as f64
+    );
     for threads in [1, 2] {
+        let search = |query: &Vec<f32>| bench.planned(query, LIMIT).expect("a search").0;
+        println!("as an index searches, {threads} threads: {:.0} q/s", rate(&data.queries, threads, &search));
         let scan = |query: &Vec<f32>| bench.scan(query, LIMIT).expect("a scan").0;
         let few = data.queries.get(..200).unwrap_or(&data.queries);
         println!("exact scan, {threads} threads: {:.0} q/s", rate(few, threads, &scan));
         for breadth in BREADTHS {
             let search = |query: &Vec<f32>| bench.search(query, breadth, LIMIT).expect("a search").0;
             let found: Vec<_> = data.queries.iter().map(search).collect();
-            let cost: u64 = data.queries.iter().map(|q| bench.search(q, breadth, LIMIT).expect("a search").1).sum();
+            let cost: u64 =
+                data.queries.iter().map(|q| bench.search(q, breadth, LIMIT).expect("a search").1).sum();
             println!(
                 "graph, {threads} threads, ef {breadth}: recall@10 {:.4}, {:.0} q/s, {:.0} distances a query",
                 recall(&exact, &found),
@@ -60,7 +76,8 @@ fn rate(queries: &[Vec<f32>], threads: usize, search: &(impl Fn(&Vec<f32>) -> Ve
             let start = Instant::now();
             std::thread::scope(|scope| {
                 for _ in 0..threads {
-                    scope.spawn(|| queries.iter().for_each(|query| drop(std::hint::black_box(search(query)))));
+                    scope
+                        .spawn(|| queries.iter().for_each(|query| drop(std::hint::black_box(search(query)))));
                 }
             });
             (queries.len() * threads) as f64 / start.elapsed().as_secs_f64()

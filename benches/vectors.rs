@@ -50,7 +50,9 @@ async fn embed(passages: Vec<String>) -> Vec<Vec<f32>> {
     let mut vectors = Vec::with_capacity(passages.len());
     for batch in passages.chunks(BATCH) {
         let embedded = embedder.embed(EmbedSide::Document, batch.to_vec(), &RunContext::new()).await;
-        vectors.extend(embedded.expect("embedding succeeds").into_iter().map(|vector| vector.as_slice().to_vec()));
+        vectors.extend(
+            embedded.expect("embedding succeeds").into_iter().map(|vector| vector.as_slice().to_vec()),
+        );
         eprintln!("{} embedded", vectors.len());
     }
     vectors
@@ -58,7 +60,8 @@ async fn embed(passages: Vec<String>) -> Vec<Vec<f32>> {
 
 fn write(path: &Path, vectors: &[Vec<f32>], wanted: impl Fn(usize) -> bool) {
     let rows = vectors.iter().enumerate().filter(|(at, _)| wanted(*at));
-    let bytes: Vec<u8> = rows.flat_map(|(_, row)| row.iter().flat_map(|component| component.to_le_bytes())).collect();
+    let bytes: Vec<u8> =
+        rows.flat_map(|(_, row)| row.iter().flat_map(|component| component.to_le_bytes())).collect();
     std::fs::write(path, bytes).expect("the file can be written");
 }
 
@@ -67,7 +70,9 @@ fn texts(path: &Path) -> Vec<String> {
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let mut found = Vec::new();
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("jsonl") => text.lines().for_each(|line| strings(&serde_json::from_str(line).expect("json"), &mut found)),
+        Some("jsonl") => {
+            text.lines().for_each(|line| strings(&serde_json::from_str(line).expect("json"), &mut found))
+        }
         Some("json") => strings(&serde_json::from_str(&text).expect("json"), &mut found),
         _ => found.push(text),
     }
@@ -86,6 +91,7 @@ fn strings(value: &Value, found: &mut Vec<String>) {
 /// Cuts text into passages of about [`WORDS`] words, at the ends of paragraphs.
 fn cut(text: &str) -> Vec<String> {
     let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>());
-    let passages = paragraphs.flat_map(|words| words.chunks(WORDS).map(|words| words.to_vec()).collect::<Vec<_>>());
+    let passages =
+        paragraphs.flat_map(|words| words.chunks(WORDS).map(|words| words.to_vec()).collect::<Vec<_>>());
     passages.filter(|words| words.len() >= LEAST_WORDS).map(|words| words.join(" ")).collect()
 }

@@ -52,7 +52,10 @@ impl EvalLeg {
             Self::Dense => SearchPlan::Dense { candidates, exact: false },
             Self::Hybrid => SearchPlan::Fuse {
                 method: Fusion::default(),
-                inputs: vec![SearchPlan::Dense { candidates, exact: false }, SearchPlan::Lexical { candidates }],
+                inputs: vec![
+                    SearchPlan::Dense { candidates, exact: false },
+                    SearchPlan::Lexical { candidates },
+                ],
             },
         }
     }

@@ -51,8 +51,16 @@ impl DenseBench {
     /// Internal, if there is no graph.
     pub fn search(&self, query: &[f32], breadth: usize, limit: usize) -> Result<(Vec<u32>, u64)> {
         let graph = self.graph.as_ref().ok_or_else(|| Error::internal("the graph was not built"))?;
-        let always = Planner { breadth, breadth_per_result: 0.0, cost: 0, most_breadth: usize::MAX };
-        self.run(query, limit, Some(graph), &always)
+        self.run(query, limit, Some(graph), &Planner::always(breadth))
+    }
+
+    /// As an index would search, given that it has a graph.
+    ///
+    /// # Errors
+    /// Internal, if there is no graph.
+    pub fn planned(&self, query: &[f32], limit: usize) -> Result<(Vec<u32>, u64)> {
+        let graph = self.graph.as_ref().ok_or_else(|| Error::internal("the graph was not built"))?;
+        self.run(query, limit, Some(graph), &Planner::DEFAULT)
     }
 
     /// The nearest `limit` exactly, best first, and the distances it took.

@@ -62,7 +62,9 @@ impl Matching for LegSearch<'_> {
                     visit(slots);
                     continue;
                 }
-                batch.extend(slots.iter().enumerate().filter(|(at, _)| word >> at & 1 != 0).map(|(_, slot)| *slot));
+                batch.extend(
+                    slots.iter().enumerate().filter(|(at, _)| word >> at & 1 != 0).map(|(_, slot)| *slot),
+                );
                 if batch.len() >= BATCH {
                     visit(&batch);
                     batch.clear();

@@ -65,7 +65,8 @@ fn build(vectors: &Vectors, ctx: &RunContext) -> Result<Graph> {
         // hnsw_rs panics when it is asked for the points of an empty graph.
         return Ok(Graph::new(Arrays { slots, ..Arrays::default() }));
     }
-    let hnsw = Hnsw::<Line, CodeCosine>::new(MAX_LINKS, members.len(), MAX_LAYERS, EF_CONSTRUCTION, CodeCosine);
+    let hnsw =
+        Hnsw::<Line, CodeCosine>::new(MAX_LINKS, members.len(), MAX_LAYERS, EF_CONSTRUCTION, CodeCosine);
     let mut codes = Vec::new();
     for node in 0..members.len() {
         ctx.check()?;
@@ -126,7 +127,8 @@ fn frozen(hnsw: &Hnsw<'_, Line, CodeCosine>, members: Lists, slots: u32) -> Opti
     for point in hnsw.get_point_indexation() {
         let layers = usize::from(point.get_point_id().0) + 1;
         let neighbours = point.get_neighborhood_id();
-        *links.get_mut(point.get_origin_id())? = neighbours.iter().take(layers).map(|layer| numbers(layer)).collect();
+        *links.get_mut(point.get_origin_id())? =
+            neighbours.iter().take(layers).map(|layer| numbers(layer)).collect();
     }
     let top = links.iter().map(Vec::len).max().unwrap_or(0);
     let mut base = Lists::default();

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use self::search::Scratch;
 use super::vectors::Vectors;
 
-pub(super) use self::search::{Found, GraphSearch};
+pub(super) use self::search::{End, Found, GraphSearch};
 
 /// Links of a node on the upper layers.
 const MAX_LINKS: usize = 16;
@@ -109,11 +109,13 @@ impl Arrays {
     ///
     /// Upper layers come as the nodes on them with their neighbours' node numbers.
     fn new(slots: u32, members: Lists, base: &Lists, upper: Vec<(Vec<u32>, Lists)>) -> Option<Self> {
-        let heads = (0..members.len()).map(|node| members.get(node).first().copied()).collect::<Option<Vec<_>>>()?;
+        let heads =
+            (0..members.len()).map(|node| members.get(node).first().copied()).collect::<Option<Vec<_>>>()?;
         if !heads.is_sorted() || base.len() != heads.len() || heads.len() > MOST_NODES as usize {
             return None;
         }
-        let base = (0..base.len()).map(|node| Links::new(node, base.get(node))).collect::<Option<Vec<_>>>()?;
+        let base =
+            (0..base.len()).map(|node| Links::new(node, base.get(node))).collect::<Option<Vec<_>>>()?;
         let mut layers: Vec<Layer> = Vec::with_capacity(upper.len());
         for (nodes, links) in upper {
             let layer = Layer::new(nodes, &links, layers.last(), heads.len())?;
@@ -133,7 +135,8 @@ impl Links {
 
 impl Layer {
     fn new(nodes: Vec<u32>, links: &Lists, lower: Option<&Layer>, count: usize) -> Option<Self> {
-        let ascending = nodes.is_sorted_by(|a, b| a < b) && nodes.last().is_some_and(|last| (*last as usize) < count);
+        let ascending =
+            nodes.is_sorted_by(|a, b| a < b) && nodes.last().is_some_and(|last| (*last as usize) < count);
         if !ascending || links.len() != nodes.len() {
             return None;
         }

@@ -19,6 +19,17 @@ use crate::index::vectors::codes::{Query, Scale, scaled};
 const NODES_BETWEEN_CHECKS: usize = 256;
 /// Matching nodes a filtered search starts from besides the nearest.
 const SEEDS: usize = 16;
+/// Signs that the surroundings of the query are barren: so many matches are expected among a node's neighbours, and
+/// less than that part of them is there. The more are expected, the less is chance.
+const NEXT_SIGNS: [(f64, f64); 1] = [(7.0, 0.5)];
+/// The same for the neighbours' neighbours.
+const SECOND_SIGNS: [(f64, f64); 2] = [(200.0, 0.75), (0.0, 0.5)];
+/// Neighbours that match, the neighbours' neighbours included, after which a node is left.
+const ENOUGH_LINKS: usize = 24;
+/// With less than one match in so many, a scan is cheap enough to do without [`Walk::approach`].
+const SMALL_SHARE: u64 = 5;
+/// Most steps of [`Walk::approach`].
+const STEPS: usize = 2;
 /// Low bit of a node whose neighbours have been looked at.
 const EXPANDED: u64 = 1;
 
@@ -27,8 +38,14 @@ const EXPANDED: u64 = 1;
 pub(in crate::index) struct GraphSearch<'s> {
     pub(in crate::index) vectors: &'s Vectors,
     pub(in crate::index) query: &'s Query<'s>,
-    /// How many nodes to keep (ef in the paper): trades time for recall.
+    /// How many nodes to keep at most (ef in the paper): trades time for recall.
     pub(in crate::index) breadth: usize,
+    /// How many of them are asked for.
+    pub(in crate::index) limit: usize,
+    /// The search ends once expanding so many nodes in a row has brought nothing into the best `limit`.
+    pub(in crate::index) patience: usize,
+    /// Whether not to begin where much fewer nodes match around the query than everywhere.
+    pub(in crate::index) detects_barren: bool,
     /// The slots that match; all if there is none.
     pub(in crate::index) allowed: Option<&'s Bitmap>,
     pub(in crate::index) ctx: &'s RunContext,
@@ -39,10 +56,21 @@ pub(in crate::index) struct GraphSearch<'s> {
 pub(in crate::index) struct Found {
     /// Slots that match with the scaled product of their codes, nearer nodes first.
     pub(in crate::index) slots: Vec<(u32, f32)>,
-    /// Nodes found; fewer than the breadth only if no more could be reached.
-    pub(in crate::index) nodes: usize,
+    /// How the search ended.
+    pub(in crate::index) end: End,
     /// Distances computed.
     pub(in crate::index) evaluations: u64,
+}
+
+/// How a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::index) enum End {
+    /// With what was asked for.
+    Full,
+    /// No more nodes could be reached.
+    Exhausted,
+    /// Not begun, since much fewer nodes match around the query than everywhere.
+    Barren,
 }
 
 /// Memory that searches use one after the other.
@@ -62,8 +90,11 @@ pub(super) struct Scratch {
 struct Nearest {
     nodes: Vec<u64>,
     breadth: usize,
+    limit: usize,
     /// All before this have been expanded.
     next: usize,
+    /// Nodes expanded since the best `limit` changed.
+    idle: usize,
 }
 
 impl Graph {
@@ -74,7 +105,7 @@ impl Graph {
     pub(in crate::index) fn search(&self, search: GraphSearch<'_>) -> Result<Found> {
         let mut walk = Walk { graph: self, search, evaluations: 0, scratch: self.scratch() };
         let outcome = walk.run();
-        let found = outcome.map(|()| walk.found());
+        let found = outcome.map(|end| walk.found(end));
         self.give_back(walk.scratch);
         found
     }
@@ -88,17 +119,22 @@ struct Walk<'s> {
 }
 
 impl<'s> Walk<'s> {
-    fn run(&mut self) -> Result<()> {
+    fn run(&mut self) -> Result<End> {
+        self.search.ctx.check()?;
         let nodes = self.graph.arrays.heads.len();
         let Scratch { seen, near, .. } = &mut self.scratch;
         seen.clear();
         seen.resize(nodes.div_ceil(64), 0);
-        near.reset(self.search.breadth);
+        near.reset(self.search.breadth, self.search.limit);
         if nodes == 0 {
-            return Ok(());
+            return Ok(End::Exhausted);
         }
-        let start = self.descend();
         self.scratch.batch.clear();
+        let start = self.descend();
+        let start = self.approach(start);
+        if self.is_barren(start) {
+            return Ok(End::Barren);
+        }
         if self.search.allowed.is_some() {
             self.seed();
         }
@@ -116,8 +152,38 @@ impl<'s> Walk<'s> {
             }
             self.neighbours(node);
             self.evaluate();
+            if self.scratch.near.idle >= self.search.patience {
+                return Ok(End::Full);
+            }
         }
-        Ok(())
+        let full = self.scratch.near.nodes.len() >= self.search.breadth;
+        Ok(if full { End::Full } else { End::Exhausted })
+    }
+
+    /// Whether around `start`, which does not match, much fewer nodes match than everywhere. This computes no
+    /// distances.
+    fn is_barren(&self, start: u32) -> bool {
+        let Some(allowed) = self.search.allowed.filter(|_| self.search.detects_barren) else { return false };
+        if self.matches(start) {
+            return false;
+        }
+        let graph = self.graph;
+        let links =
+            |node: u32| graph.arrays.base.get(node as usize).map_or([node; BASE_LINKS], |links| links.0);
+        let share = share(allowed.count_below(graph.slots()), u64::from(graph.slots()));
+        let is_poor = |nodes: &mut dyn Iterator<Item = u32>, signs: &[(f64, f64)]| {
+            let (mut count, mut matching) = (0_u64, 0_u64);
+            for node in nodes {
+                count += 1;
+                matching += u64::from(self.matches(node));
+            }
+            let expected = share * f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+            let matching = f64::from(u32::try_from(matching).unwrap_or(u32::MAX));
+            signs.iter().any(|(least, part)| expected >= *least && matching < part * expected)
+        };
+        let mut neighbours = links(start).into_iter().filter(|node| *node != start);
+        is_poor(&mut neighbours.clone(), &NEXT_SIGNS)
+            || is_poor(&mut neighbours.by_ref().flat_map(links), &SECOND_SIGNS)
     }
 
     /// Walks greedily from the first node of the topmost layer to the nearest of layer 1.
@@ -142,6 +208,39 @@ impl<'s> Walk<'s> {
             at = layer.below.get(at as usize).copied().unwrap_or_default();
         }
         at
+    }
+
+    /// Goes on from `start` on layer 0 for a few steps, whatever matches, when it matters whether the query's own place
+    /// is barren: a scan of the many matches costs more than the steps.
+    fn approach(&mut self, start: u32) -> u32 {
+        let graph = self.graph;
+        let Some(allowed) = self.search.allowed.filter(|_| self.search.detects_barren) else { return start };
+        if allowed.count_below(graph.slots()) * SMALL_SHARE < u64::from(graph.slots()) {
+            return start;
+        }
+        let (mut at, mut best) = (start, self.scores(&[start])[0]);
+        for _ in 0..STEPS {
+            let links = graph.arrays.base.get(at as usize).map_or([at; BASE_LINKS], |links| links.0);
+            let mut fresh = links.to_vec();
+            fresh.retain(|node| *node != at && !self.is_seen(*node));
+            let scores = self.scores(&fresh);
+            let mut nearest = (best, at);
+            for (node, score) in fresh.into_iter().zip(scores) {
+                if self.matches(node) && !self.see(node) {
+                    self.scratch.near.add(score, node);
+                }
+                nearest = nearest.max((score, node));
+            }
+            if nearest.1 == at {
+                break;
+            }
+            (best, at) = nearest;
+        }
+        at
+    }
+
+    fn is_seen(&self, node: u32) -> bool {
+        self.scratch.seen.get(node as usize / 64).is_some_and(|word| word & 1 << (node % 64) != 0)
     }
 
     /// The scores of at most [`BASE_LINKS`] nodes.
@@ -226,10 +325,14 @@ impl<'s> Walk<'s> {
                 self.scratch.bridges.push(neighbour);
             }
         }
+        // Looking much further than the neighbours brings as much as expanding another node.
+        self.scratch.near.idle += usize::from(self.scratch.bridges.len() > BASE_LINKS / 4);
         for at in 0..self.scratch.bridges.len() {
             let bridge = self.scratch.bridges.get(at).copied().unwrap_or_default();
-            for neighbour in graph.arrays.base.get(bridge as usize).map_or([node; BASE_LINKS], |links| links.0) {
-                if found >= BASE_LINKS {
+            for neighbour in
+                graph.arrays.base.get(bridge as usize).map_or([node; BASE_LINKS], |links| links.0)
+            {
+                if found >= ENOUGH_LINKS {
                     return;
                 }
                 if self.matches(neighbour) && !self.see(neighbour) {
@@ -253,7 +356,7 @@ impl<'s> Walk<'s> {
         self.scratch.batch.clear();
     }
 
-    fn found(&self) -> Found {
+    fn found(&self, end: End) -> Found {
         let near = &self.scratch.near.nodes;
         let members = near.iter().flat_map(|near| {
             let (score, node) = parts(*near);
@@ -261,15 +364,15 @@ impl<'s> Walk<'s> {
         });
         let allowed = |slot: u32| self.search.allowed.is_none_or(|allowed| allowed.contains(slot));
         let slots = members.filter(|(slot, _)| allowed(*slot)).collect();
-        Found { slots, nodes: near.len(), evaluations: self.evaluations }
+        Found { slots, end, evaluations: self.evaluations }
     }
 }
 
 impl Nearest {
-    fn reset(&mut self, breadth: usize) {
+    fn reset(&mut self, breadth: usize, limit: usize) {
         self.nodes.clear();
-        self.next = 0;
-        self.breadth = breadth.max(1);
+        (self.next, self.idle) = (0, 0);
+        (self.breadth, self.limit) = (breadth.max(1), limit);
     }
 
     fn add(&mut self, score: u32, node: u32) {
@@ -283,6 +386,9 @@ impl Nearest {
         let at = self.nodes.partition_point(|nearer| *nearer > near);
         self.nodes.insert(at, near);
         self.next = self.next.min(at);
+        if at < self.limit {
+            self.idle = 0;
+        }
     }
 
     /// The nearest node that was not expanded, which it now is.
@@ -291,6 +397,7 @@ impl Nearest {
             self.next += 1;
             if *near & EXPANDED == 0 {
                 *near |= EXPANDED;
+                self.idle += 1;
                 return Some(parts(*near).1);
             }
         }
@@ -300,9 +407,15 @@ impl Nearest {
 
 /// The scaled product and the node number.
 fn parts(near: u64) -> (f32, u32) {
-    let [low, high] = [near, near >> 32].map(|half| u32::try_from(half & u64::from(u32::MAX)).unwrap_or_default());
+    let [low, high] =
+        [near, near >> 32].map(|half| u32::try_from(half & u64::from(u32::MAX)).unwrap_or_default());
     let bits = if high >> 31 == 0 { !high } else { high & (u32::MAX >> 1) };
     (f32::from_bits(bits), MOST_NODES - (low >> 1))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
 }
 
 /// Bits that order as the numbers do: those of the single with the sign flipped, all of them if it is negative.

@@ -37,9 +37,18 @@ fn exact(vectors: &Vectors, query: &[f32], k: usize, allowed: &dyn Fn(u32) -> bo
     all.into_iter().take(k).map(|(_, slot)| slot).collect()
 }
 
-fn search(graph: &Graph, vectors: &Vectors, query: &[f32], breadth: usize, allowed: Option<&Bitmap>) -> Vec<u32> {
+fn search(
+    graph: &Graph,
+    vectors: &Vectors,
+    query: &[f32],
+    breadth: usize,
+    allowed: Option<&Bitmap>,
+) -> Vec<u32> {
     let (query, ctx) = (Query::new(query), RunContext::new());
-    let found = graph.search(GraphSearch { vectors, query: &query, breadth, allowed, ctx: &ctx }).unwrap();
+    let (limit, patience, detects_barren) = (breadth, usize::MAX, false);
+    let search =
+        GraphSearch { vectors, query: &query, breadth, limit, patience, detects_barren, allowed, ctx: &ctx };
+    let found = graph.search(search).unwrap();
     found.slots.into_iter().map(|(slot, _)| slot).collect()
 }
 

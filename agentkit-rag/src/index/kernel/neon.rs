@@ -2,9 +2,9 @@
 #![expect(unsafe_code, reason = "loads and stores through pointers")]
 
 use std::arch::aarch64::{
-    float32x4_t, vaddq_f32, vaddq_s32, vaddvq_s32, vdupq_n_f32, vdupq_n_s32, vget_high_s16, vget_low_s16, vld1q_f32,
-    vld1q_s16, vld1q_u8, vmlal_s16, vmovl_high_u8, vmovl_u8, vget_low_u8, vmulq_f32, vreinterpretq_s16_u16, vst1q_f32,
-    int32x4_t, int16x8_t, vsubq_s16, vdupq_n_s16,
+    float32x4_t, int16x8_t, int32x4_t, vaddq_f32, vaddq_s32, vaddvq_s32, vdupq_n_f32, vdupq_n_s16,
+    vdupq_n_s32, vget_high_s16, vget_low_s16, vget_low_u8, vld1q_f32, vld1q_s16, vld1q_u8, vmlal_s16,
+    vmovl_high_u8, vmovl_u8, vmulq_f32, vreinterpretq_s16_u16, vst1q_f32, vsubq_s16,
 };
 
 use super::{Kernel, LANES, LINE, Line, QueryCodes, fold, rest};

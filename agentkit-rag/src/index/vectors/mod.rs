@@ -74,7 +74,8 @@ impl Vectors {
         match &block.rows {
             Rows::Owned(rows) => rows.get(at * self.dimension..(at + 1) * self.dimension).unwrap_or_default(),
             Rows::Mapped { file, start, offsets } => {
-                let offset = offsets.get(at).map_or(usize::MAX, |offset| start.saturating_add(*offset as usize));
+                let offset =
+                    offsets.get(at).map_or(usize::MAX, |offset| start.saturating_add(*offset as usize));
                 in_place(file, offset, self.dimension).unwrap_or_default()
             }
         }
