@@ -345,7 +345,7 @@ impl Graphs {
 /// Loads a partition's graph, if it fits the vectors of the snapshot.
 pub(super) fn load_graph(path: &Path, snapshot: &Snapshot) -> Result<Graph> {
     let graph = Graph::load(path)?;
-    if graph.slots() as usize > snapshot.vectors.len() {
+    if graph.slots() as usize > snapshot.vectors.len() || !graph.fits(&snapshot.vectors) {
         return Err(Error::corrupt(format!("graph {} covers vectors that do not exist", path.display())));
     }
     Ok(graph)

@@ -56,7 +56,7 @@ fn data() -> &'static Data {
         let mut random = Random(3);
         let centres: Vec<Vec<f32>> =
             (0..60).map(|_| (0..DIMENSION).map(|_| random.component()).collect()).collect();
-        let mut row = |random: &mut Random| {
+        let row = |random: &mut Random| {
             let centre = &centres[random.below(60) as usize];
             unit(&centre.iter().map(|component| component + 0.9 * random.component()).collect::<Vec<_>>())
         };
@@ -90,13 +90,13 @@ enum Lie {
 }
 
 /// One in `share` of the live slots.
-fn matches(data: &Data, query: &[f32], share: usize, lie: Lie) -> Bitmap {
+fn matches(data: &Data, query: &[f32], share: usize, how: Lie) -> Bitmap {
     let mut live = Bitmap::empty(COUNT);
     (0..COUNT).filter(|slot| !data.deleted.contains(*slot)).for_each(|slot| live.insert(slot));
     let mut order: Vec<u32> =
         brute_force(&data.vectors, query, &live).into_iter().map(|(slot, _)| slot).collect();
     let mut random = Random(11);
-    match lie {
+    match how {
         Lie::Anywhere => order.sort_by_cached_key(|_| random.below(1 << 30)),
         Lie::NearTheQuery => {}
         Lie::FarFromTheQuery => order.reverse(),
@@ -188,15 +188,19 @@ proptest! {
     #[test]
     fn a_scan_is_the_brute_force_bit_for_bit((rows, query) in rows(), limit in 1..50_usize) {
         let mut vectors = Vectors::new(query.len());
-        rows.iter().for_each(|row| vectors.push(row));
+        for row in &rows {
+            vectors.push(row);
+        }
         let slots: Vec<u32> = (0..u32::try_from(rows.len()).unwrap()).collect();
         let prepared = Query::new(&query);
         let mut scan = Scan::new(&vectors, &prepared, limit);
         scan.offer(&slots);
         let (mut found, _) = scan.finish();
         found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let mut all = Bitmap::empty(slots.len() as u32);
-        slots.iter().for_each(|slot| all.insert(*slot));
+        let mut all = Bitmap::empty(u32::try_from(slots.len()).unwrap());
+        for slot in &slots {
+            all.insert(*slot);
+        }
         let expected = brute_force(&vectors, &query, &all);
         let count = limit.min(expected.len());
         prop_assert!(found.len() >= count);

@@ -89,12 +89,11 @@ fn distinct(vectors: &Vectors, slots: u32) -> Lists {
             continue;
         }
         let alike = by_hash.entry(hash(row)).or_default();
-        match alike.iter().find(|first| same_bits(vectors.row(**first), row)) {
-            Some(first) => later.entry(*first).or_default().push(slot),
-            None => {
-                alike.push(slot);
-                nodes.push(slot);
-            }
+        if let Some(first) = alike.iter().find(|first| same_bits(vectors.row(**first), row)) {
+            later.entry(*first).or_default().push(slot);
+        } else {
+            alike.push(slot);
+            nodes.push(slot);
         }
     }
     let mut members = Lists::default();

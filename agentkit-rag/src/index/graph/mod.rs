@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use self::search::Scratch;
 use super::vectors::Vectors;
 
-pub(super) use self::search::{End, Found, GraphSearch};
+pub(super) use self::search::{End, GraphSearch};
 
 /// Links of a node on the upper layers.
 const MAX_LINKS: usize = 16;

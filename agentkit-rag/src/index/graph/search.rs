@@ -199,8 +199,8 @@ impl<'s> Walk<'s> {
                 let mut nodes = [0; BASE_LINKS];
                 nodes.iter_mut().zip(places).for_each(|(into, place)| *into = node(place));
                 let scores = self.scores(nodes.get(..places.len()).unwrap_or_default());
-                let scored = scores.into_iter().zip(places.iter().copied());
-                match scored.max_by_key(|(score, place)| (*score, std::cmp::Reverse(*place))) {
+                let near = scores.into_iter().zip(places.iter().copied());
+                match near.max_by_key(|(score, place)| (*score, std::cmp::Reverse(*place))) {
                     Some((score, place)) if score > best => (best, at) = (score, place),
                     _ => break,
                 }

@@ -137,7 +137,7 @@ fn encode(vector: &[f32], width: usize, lines: &mut Vec<Line>) -> (f32, f64, f64
 /// A whole number from -127 to 127 with the lines' bias of 128 added.
 fn stored(code: f32) -> u8 {
     // The low byte of the number's bits is that of the integer, modulo 256.
-    ((code + ROUNDER).to_bits() as u8).wrapping_add(128)
+    (code + ROUNDER).to_bits().to_le_bytes()[0].wrapping_add(128)
 }
 
 /// The next larger single.

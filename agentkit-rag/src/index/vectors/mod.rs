@@ -61,6 +61,7 @@ impl Vectors {
     }
 
     /// Number of slots that hold a vector.
+    #[cfg(test)]
     pub(super) fn present(&self) -> usize {
         self.blocks.iter().flatten().map(|block| block.codes.count()).sum()
     }
@@ -131,6 +132,10 @@ impl Vectors {
     ///
     /// # Errors
     /// Corrupt, if a row is not within the file.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the log reads its records into memory until it is mapped")
+    )]
     pub(super) fn attach(
         &mut self,
         file: &OwnedBytes,

@@ -120,7 +120,9 @@ proptest! {
         })
     ) {
         let mut vectors = Vectors::new(query.len());
-        rows.iter().for_each(|row| vectors.push(row));
+        for row in &rows {
+            vectors.push(row);
+        }
         let query = Query::new(&query);
         let slack = query.slack(vectors.bound());
         for (slot, row) in (0..).zip(&rows) {
