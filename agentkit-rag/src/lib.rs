@@ -14,6 +14,8 @@ mod source;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[doc(hidden)]
+pub use index::bench_support;
 pub use index::{
     BackupReport, DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport,
     backup, verify,

@@ -34,6 +34,10 @@ pub enum SearchPlan {
         /// How many to take.
         #[serde(default = "candidates")]
         candidates: usize,
+        /// Whether they must be the nearest: a retriever that would search approximately looks at all instead, which
+        /// takes longer.
+        #[serde(default, skip_serializing_if = "is_false")]
+        exact: bool,
     },
     /// Best BM25 scores.
     Lexical {
@@ -68,7 +72,21 @@ impl SearchPlan {
     /// Nearest vectors only.
     #[must_use]
     pub fn dense() -> Self {
-        Self::Dense { candidates: CANDIDATES }
+        Self::Dense { candidates: CANDIDATES, exact: false }
+    }
+
+    /// Nearest vectors only, and exactly those: nothing is approximated.
+    ///
+    /// # Examples
+    /// ```
+    /// use agentkit_core::SearchPlan;
+    ///
+    /// let plan: SearchPlan = serde_json::from_str(r#"{"dense": {"exact": true}}"#).unwrap();
+    /// assert_eq!(plan, SearchPlan::dense_exact());
+    /// ```
+    #[must_use]
+    pub fn dense_exact() -> Self {
+        Self::Dense { candidates: CANDIDATES, exact: true }
     }
 
     /// BM25 only.
@@ -103,7 +121,7 @@ impl SearchPlan {
 
     fn validate_at(&self, depth: usize) -> Result<()> {
         match self {
-            Self::Dense { candidates } | Self::Lexical { candidates } => {
+            Self::Dense { candidates, .. } | Self::Lexical { candidates } => {
                 check(*candidates, MAX_CANDIDATES, "candidates of a leg")
             }
             Self::Fuse { method: Fusion::Rrf { k }, inputs } => {
@@ -139,6 +157,11 @@ impl Default for Fusion {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 fn candidates() -> usize {
     CANDIDATES
 }
@@ -155,6 +178,13 @@ mod tests {
     fn the_default_plan_survives_json() {
         let json = serde_json::to_string(&SearchPlan::default()).expect("plans serialise");
         assert_eq!(serde_json::from_str::<SearchPlan>(&json).expect("and come back"), SearchPlan::default());
+    }
+
+    #[test]
+    fn only_an_exact_search_says_so_in_json() {
+        let json = |plan| serde_json::to_string(&plan).expect("plans serialise");
+        assert_eq!(json(SearchPlan::dense()), r#"{"dense":{"candidates":100}}"#);
+        assert_eq!(json(SearchPlan::dense_exact()), r#"{"dense":{"candidates":100,"exact":true}}"#);
     }
 
     #[test]

@@ -155,7 +155,7 @@ struct Found<'s> {
 impl<'s> Search<'s> {
     fn rank(&self, plan: &SearchPlan) -> Vec<Found<'s>> {
         match plan {
-            SearchPlan::Dense { candidates } => self.leg(Leg::Dense, *candidates),
+            SearchPlan::Dense { candidates, .. } => self.leg(Leg::Dense, *candidates),
             SearchPlan::Lexical { candidates } => self.leg(Leg::Lexical, *candidates),
             SearchPlan::Fuse { method: Fusion::Rrf { k }, inputs } => {
                 fuse(*k, inputs.iter().map(|input| self.rank(input)))

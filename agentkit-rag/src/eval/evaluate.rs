@@ -49,10 +49,13 @@ impl EvalLeg {
     fn plan(self, candidates: usize) -> SearchPlan {
         match self {
             Self::Bm25 => SearchPlan::Lexical { candidates },
-            Self::Dense => SearchPlan::Dense { candidates },
+            Self::Dense => SearchPlan::Dense { candidates, exact: false },
             Self::Hybrid => SearchPlan::Fuse {
                 method: Fusion::default(),
-                inputs: vec![SearchPlan::Dense { candidates }, SearchPlan::Lexical { candidates }],
+                inputs: vec![
+                    SearchPlan::Dense { candidates, exact: false },
+                    SearchPlan::Lexical { candidates },
+                ],
             },
         }
     }

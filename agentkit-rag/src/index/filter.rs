@@ -37,10 +37,29 @@ impl Bitmap {
         self.words.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
+    /// Its members as bits, 64 a word.
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Number of members below `end`.
+    pub(super) fn count_below(&self, end: u32) -> u64 {
+        let (whole, rest) = (end as usize / 64, end % 64);
+        let last = self.words.get(whole).map_or(0, |word| (word & ((1 << rest) - 1)).count_ones());
+        self.words.iter().take(whole).map(|word| u64::from(word.count_ones())).sum::<u64>() + u64::from(last)
+    }
+
     /// The members in ascending order.
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
-        self.words.iter().enumerate().flat_map(|(at, &word)| {
+        self.iter_from(0)
+    }
+
+    /// The members from `first` on in ascending order.
+    pub(super) fn iter_from(&self, first: u32) -> impl Iterator<Item = u32> {
+        let start = first as usize / 64;
+        self.words.iter().enumerate().skip(start).flat_map(move |(at, &word)| {
             let base = u32::try_from(at * 64).unwrap_or(u32::MAX);
+            let word = if at == start { word & (u64::MAX << (first % 64)) } else { word };
             std::iter::successors((word != 0).then_some(word), |rest| {
                 let rest = rest & (rest - 1);
                 (rest != 0).then_some(rest)

@@ -12,10 +12,13 @@
 //! one tenant's collection in a folder of its own, so statistics and vocabulary never mix.
 
 mod backup;
+#[doc(hidden)]
+pub mod bench_support;
 mod dense;
 mod directory;
 mod filter;
 mod graph;
+mod kernel;
 mod layout;
 mod lexical;
 mod partition;

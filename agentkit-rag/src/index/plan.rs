@@ -41,10 +41,10 @@ impl Search<'_> {
 
     fn rank(&self, plan: &SearchPlan, allowed: &[Bitmap]) -> Result<Vec<Candidate>> {
         match plan {
-            SearchPlan::Dense { candidates } => {
+            SearchPlan::Dense { candidates, exact } => {
                 let vector =
                     self.vector.ok_or_else(|| Error::internal("the plan needs the query's vector"))?;
-                Ok(as_leg(Leg::Dense, dense::search(self.leg(allowed, *candidates), vector)?))
+                Ok(as_leg(Leg::Dense, dense::search(self.leg(allowed, *candidates), vector, *exact)?))
             }
             SearchPlan::Lexical { candidates } => {
                 let leg = self.leg(allowed, *candidates);

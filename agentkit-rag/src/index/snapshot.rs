@@ -1,5 +1,6 @@
 //! One immutable state of a partition: both legs, live chunks and statistics of the same commit.
 
+use std::borrow::Borrow;
 use std::sync::{Arc, OnceLock};
 
 use agentkit_core::{DocumentId, Error, Filter, Result};
@@ -21,8 +22,17 @@ pub(super) struct Snapshot {
     pub(super) segments: Vec<Arc<SegmentView>>,
     pub(super) vectors: Vectors,
     pub(super) graph: Option<Arc<Graph>>,
-    /// Where the live chunk of each slot is; made on first use.
-    places: OnceLock<Vec<Option<DocAddress>>>,
+    /// Slots of the live chunks; made on first use.
+    live_slots: OnceLock<Bitmap>,
+}
+
+/// Which live record has a slot.
+#[derive(Debug)]
+enum BySlot {
+    /// One more than the record, by slot from the first on; 0 for none.
+    Dense { first: u32, records: Vec<u32> },
+    /// Slots far apart with their records, ascending.
+    Sparse(Vec<(u32, u32)>),
 }
 
 /// What is derived from a segment, shared by all snapshots that hold it unchanged.
@@ -35,6 +45,8 @@ pub(super) struct SegmentView {
     /// Slot and order key by record; zero for records that are no chunks.
     pub(super) slots: Vec<u32>,
     pub(super) keys: Vec<u64>,
+    /// Records by slot; made on first use.
+    by_slot: OnceLock<BySlot>,
     /// Words of the live chunks in text and context, as the field norms count them.
     words: [u64; 2],
 }
@@ -58,7 +70,7 @@ impl Snapshot {
         });
         let segments = segments.collect::<tantivy::Result<Vec<_>>>().map_err(text_index_failed)?;
         let graph = previous.and_then(|snapshot| snapshot.graph.clone());
-        Ok(Self { generation, searcher, fields, segments, vectors, graph, places: OnceLock::new() })
+        Ok(Self { generation, searcher, fields, segments, vectors, graph, live_slots: OnceLock::new() })
     }
 
     /// The same state with another graph, or none.
@@ -70,7 +82,7 @@ impl Snapshot {
             segments: self.segments.clone(),
             vectors: self.vectors.clone(),
             graph,
-            places: OnceLock::new(),
+            live_slots: OnceLock::new(),
         }
     }
 
@@ -79,16 +91,8 @@ impl Snapshot {
         self.segments.iter().map(|segment| segment.chunks).sum()
     }
 
-    /// The slots of the live chunks, ascending.
-    pub(super) fn live_slots(&self) -> Vec<u32> {
-        let mut slots: Vec<u32> =
-            self.segments.iter().flat_map(|view| view.live_slots().map(|(_, slot)| slot)).collect();
-        slots.sort_unstable();
-        slots
-    }
-
     /// The slots of a document's live chunks.
-    pub(super) fn slots_of(&self, id: &DocumentId) -> Result<Vec<u32>> {
+    pub(super) fn document_slots(&self, id: &DocumentId) -> Result<Vec<u32>> {
         let records = self.live_records(&self.fields.chunks_term(id))?;
         Ok(records.into_iter().map(|(_, slot)| slot).collect())
     }
@@ -105,18 +109,29 @@ impl Snapshot {
 
     /// Where the live chunk of `slot` is.
     pub(super) fn place(&self, slot: u32) -> Option<DocAddress> {
-        let places = self.places.get_or_init(|| {
-            let mut places = vec![None; self.vectors.len()];
-            for (ordinal, view) in (0..).zip(&self.segments) {
-                for (doc, slot) in view.live_slots() {
-                    if let Some(place) = places.get_mut(slot as usize) {
-                        *place = Some(DocAddress::new(ordinal, doc));
-                    }
+        let mut segments = (0..).zip(&self.segments);
+        segments.find_map(|(ordinal, view)| Some(DocAddress::new(ordinal, view.record_of(slot)?)))
+    }
+
+    /// Slots of the live chunks.
+    pub(super) fn live_slots(&self) -> &Bitmap {
+        self.live_slots.get_or_init(|| {
+            let live: Vec<&Bitmap> = self.segments.iter().map(|view| &view.live).collect();
+            self.slots_of(&live)
+        })
+    }
+
+    /// Slots of the given chunks, by segment.
+    pub(super) fn slots_of(&self, chunks: &[impl Borrow<Bitmap>]) -> Bitmap {
+        let mut slots = Bitmap::empty(u32::try_from(self.vectors.len()).unwrap_or(u32::MAX));
+        for (view, chunks) in self.segments.iter().zip(chunks) {
+            for doc in chunks.borrow().iter() {
+                if let Some(slot) = view.slots.get(doc as usize) {
+                    slots.insert(*slot);
                 }
             }
-            places
-        });
-        places.get(slot as usize).copied().flatten()
+        }
+        slots
     }
 
     /// Reads a chunk's record.
@@ -202,6 +217,7 @@ impl SegmentView {
             chunks: 0,
             slots: vec![0; size as usize],
             keys: vec![0; size as usize],
+            by_slot: OnceLock::new(),
             words: [0; 2],
         };
         for doc in reader.doc_ids_alive() {
@@ -221,8 +237,35 @@ impl SegmentView {
         Ok(view)
     }
 
-    fn live_slots(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.live.iter().filter_map(|doc| self.slots.get(doc as usize).map(|slot| (doc, *slot)))
+    fn record_of(&self, slot: u32) -> Option<u32> {
+        match self.by_slot.get_or_init(|| self.index_by_slot()) {
+            BySlot::Dense { first, records } => {
+                records.get(slot.checked_sub(*first)? as usize)?.checked_sub(1)
+            }
+            BySlot::Sparse(records) => {
+                let at = records.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+                records.get(at).map(|(_, doc)| *doc)
+            }
+        }
+    }
+
+    fn index_by_slot(&self) -> BySlot {
+        let slots = || self.live.iter().filter_map(|doc| Some((*self.slots.get(doc as usize)?, doc)));
+        let first = slots().map(|(slot, _)| slot).min().unwrap_or_default();
+        let last = slots().map(|(slot, _)| slot).max().unwrap_or_default();
+        let spread = (last - first) as usize;
+        if spread > 4 * self.slots.len() {
+            let mut records: Vec<(u32, u32)> = slots().collect();
+            records.sort_unstable();
+            return BySlot::Sparse(records);
+        }
+        let mut records = vec![0; spread + 1];
+        for (slot, doc) in slots() {
+            if let Some(place) = records.get_mut((slot - first) as usize) {
+                *place = doc + 1;
+            }
+        }
+        BySlot::Dense { first, records }
     }
 }
 

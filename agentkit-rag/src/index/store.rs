@@ -158,7 +158,7 @@ impl Store {
         writer.set_merge_policy(Box::new(NoMergePolicy));
         let commit = text.commit()?;
         let (logs, mut vectors) = Logs::open(folder, dimension, &commit.logs)?;
-        vectors.skip_to(commit.slots);
+        vectors.skip_to(commit.slots as usize);
         Ok(Self { folder: folder.clone(), text, writer, logs, vectors, generation: commit.generation })
     }
 
@@ -243,7 +243,8 @@ impl Store {
             return Ok(None);
         }
         let share = if thorough { 0.0 } else { DELETED_SHARE.into() };
-        self.logs.plan_rewrite(&mut self.vectors, &snapshot.live_slots(), share)
+        let live: Vec<u32> = snapshot.live_slots().iter().collect();
+        self.logs.plan_rewrite(&mut self.vectors, &live, share)
     }
 
     /// Commits a finished rewrite of vector logs and removes the old files.

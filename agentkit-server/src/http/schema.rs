@@ -368,6 +368,8 @@ pub(super) enum PlanSchema {
     Dense {
         /// How many to take, 1 to 10,000; 100 if left out.
         candidates: Option<usize>,
+        /// Whether all vectors are compared, so that no nearer one is missed; false if left out.
+        exact: Option<bool>,
     },
     /// Best BM25 scores.
     Lexical {

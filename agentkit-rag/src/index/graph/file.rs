@@ -1,18 +1,20 @@
 //! The graph's file: a magic word, a checksum, and the arrays as little-endian numbers.
 //!
-//! `AKGRAPH1`, CRC-32 of the rest (u32), then as u32: slots, entry, layers, and each list of lists (members first,
-//! then the layers) as number of lists, number of values, ends, values. The checksum is verified before anything
-//! is believed, and everything is checked again while it is read: a file that passes can be searched.
+//! `AKGRAPH2`, CRC-32 of the rest (u32), then as u32: slots, upper layers; the slots of each node and its
+//! neighbours on layer 0 as lists; and for every upper layer, from layer 1 up, the number of its nodes, the nodes and
+//! their neighbours as lists. Lists are number of lists, number of values, ends, values. A search starts at the first
+//! node of the topmost layer. The checksum is verified before anything is believed, and everything is checked again
+//! while it is read: a file that passes can be searched.
 
 use std::path::Path;
 
 use agentkit_core::{Error, Result};
 
-use super::{Graph, Lists};
+use super::{Arrays, Graph, Lists};
 use crate::index::sealed;
 use crate::index::storage::Storage;
 
-const MAGIC: &[u8; 8] = b"AKGRAPH1";
+const MAGIC: &[u8; 8] = b"AKGRAPH2";
 /// Bytes of magic and checksum.
 const HEAD: usize = 12;
 /// More layers than any graph has.
@@ -21,19 +23,7 @@ const MAX_LAYERS: u32 = 64;
 impl Graph {
     /// Replaces the graph's file.
     pub(in crate::index) fn save(&self, storage: &dyn Storage, path: &Path) -> Result<()> {
-        let mut body = Vec::new();
-        let layers = u32::try_from(self.layers.len()).unwrap_or(MAX_LAYERS);
-        for number in [self.slots, self.entry, layers] {
-            body.extend_from_slice(&number.to_le_bytes());
-        }
-        write_lists(&self.members, &mut body);
-        for lists in &self.layers {
-            write_lists(lists, &mut body);
-        }
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
-        bytes.extend_from_slice(&body);
-        sealed::write(storage, path, &bytes)
+        sealed::write(storage, path, &encode(self))
             .map_err(|error| Error::io(format!("write graph {}", path.display()), error))
     }
 
@@ -47,31 +37,69 @@ impl Graph {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Graph> {
+/// The bytes of a graph's file.
+pub(in crate::index) fn encode(graph: &Graph) -> Vec<u8> {
+    let arrays = &graph.arrays;
+    let mut body = Vec::new();
+    write_numbers(&[arrays.slots, number(arrays.upper.len())], &mut body);
+    write_lists(&arrays.members, &mut body);
+    let mut base = Lists::default();
+    for (node, links) in (0_u32..).zip(&arrays.base) {
+        let filled = links.0.iter().rev().take_while(|neighbour| **neighbour == node).count();
+        base.push(links.0.get(..links.0.len() - filled).unwrap_or_default());
+    }
+    write_lists(&base, &mut body);
+    for layer in &arrays.upper {
+        let mut links = layer.links.clone();
+        for place in &mut links.values {
+            *place = layer.nodes.get(*place as usize).copied().unwrap_or_default();
+        }
+        write_numbers(&[number(layer.nodes.len())], &mut body);
+        write_numbers(&layer.nodes, &mut body);
+        write_lists(&links, &mut body);
+    }
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// Reads the bytes of a graph's file; nothing if they are damaged.
+pub(in crate::index) fn parse(bytes: &[u8]) -> Option<Graph> {
     let (head, body) = bytes.split_at_checked(HEAD)?;
     let checksum = head.strip_prefix(MAGIC)?;
     if checksum != crc32fast::hash(body).to_le_bytes() {
         return None;
     }
     let mut numbers = Numbers { rest: body };
-    let (slots, entry, layers) = (numbers.next()?, numbers.next()?, numbers.next()?);
-    if layers == 0 || layers > MAX_LAYERS {
+    let (slots, layers) = (numbers.next()?, numbers.next()?);
+    if layers > MAX_LAYERS {
         return None;
     }
     let members = numbers.lists(slots)?;
-    let nodes = u32::try_from(members.len()).ok()?;
-    let layers = (0..layers).map(|_| numbers.lists(nodes)).collect::<Option<Vec<_>>>()?;
-    let complete = layers.iter().all(|lists| lists.len() == nodes as usize) && numbers.rest.is_empty();
-    (complete && (entry < nodes || nodes == 0)).then_some(Graph { slots, entry, members, layers })
+    let nodes = number(members.len());
+    let base = numbers.lists(nodes)?;
+    let mut upper = Vec::new();
+    for _ in 0..layers {
+        let count = numbers.next()?;
+        upper.push((numbers.many(count)?, numbers.lists(nodes)?));
+    }
+    let arrays = Arrays::new(slots, members, &base, upper)?;
+    numbers.rest.is_empty().then(|| Graph::new(arrays))
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+fn write_numbers(numbers: &[u32], body: &mut Vec<u8>) {
+    body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
 }
 
 fn write_lists(lists: &Lists, body: &mut Vec<u8>) {
-    for length in [lists.ends.len(), lists.values.len()] {
-        body.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-    }
-    for number in lists.ends.iter().chain(&lists.values) {
-        body.extend_from_slice(&number.to_le_bytes());
-    }
+    write_numbers(&[number(lists.ends.len()), number(lists.values.len())], body);
+    write_numbers(&lists.ends, body);
+    write_numbers(&lists.values, body);
 }
 
 struct Numbers<'b> {

@@ -5,41 +5,152 @@
 //! frozen into flat arrays with a search of its own, and kept in a checksummed file. It holds no vectors: those are
 //! the partition's. Slots after the graph's last are scanned exactly by the caller until the next graph is built.
 //!
-//! Always true: equal vectors share one node, neighbours are node numbers below `nodes`, and a node's slots are
-//! below `slots`.
+//! Always true: equal vectors share one node, nodes are in the order of their first slots, neighbours are node numbers
+//! below `nodes`, a node's slots are below `slots`, and every node of a layer is on the layers below it.
 
 mod build;
 mod file;
 mod search;
 
+use std::sync::{Mutex, PoisonError};
+
+use self::search::Scratch;
 use super::vectors::Vectors;
 
+pub(super) use self::search::{End, GraphSearch};
+
+/// Links of a node on the upper layers.
+const MAX_LINKS: usize = 16;
+/// Links of a node on layer 0.
+const BASE_LINKS: usize = 2 * MAX_LINKS;
+/// More nodes than this have no numbers that a search can order.
+const MOST_NODES: u32 = u32::MAX / 2;
+/// Searches' working memories kept for the next ones.
+const POOL: usize = 16;
+
 /// A frozen graph.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Graph {
+    arrays: Arrays,
+    pool: Mutex<Vec<Scratch>>,
+}
+
+/// What a graph is made of.
+#[derive(Debug, Default, PartialEq)]
+struct Arrays {
     /// Slots covered: all below this number.
     slots: u32,
-    /// The node the search starts from.
-    entry: u32,
     /// Slots of each node, by node.
     members: Lists,
-    /// Neighbours of each node, by layer and node; layer 0 first.
-    layers: Vec<Lists>,
+    /// The first slot of each node.
+    heads: Vec<u32>,
+    /// Neighbours of each node on layer 0.
+    base: Vec<Links>,
+    /// The layers above, from layer 1 up.
+    upper: Vec<Layer>,
+}
+
+/// A node's neighbours on layer 0, filled up with the node itself, on cache lines of their own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+struct Links([u32; BASE_LINKS]);
+
+/// An upper layer: few nodes, which know each other by their places in `nodes`.
+#[derive(Debug, Default, PartialEq)]
+struct Layer {
+    /// Node numbers, ascending.
+    nodes: Vec<u32>,
+    /// Each node's place on the layer below; on layer 1 the node number.
+    below: Vec<u32>,
+    /// Neighbours' places by place.
+    links: Lists,
 }
 
 impl Graph {
+    fn new(arrays: Arrays) -> Self {
+        Self { arrays, pool: Mutex::default() }
+    }
+
     /// Number of slots covered; all later ones are not in the graph.
     pub(super) fn slots(&self) -> u32 {
-        self.slots
+        self.arrays.slots
     }
 
-    /// Whether all the vectors this graph was built from are still there.
+    /// Number of slots that have a node.
+    pub(super) fn members(&self) -> usize {
+        self.arrays.members.values.len()
+    }
+
+    /// Whether every node still has its vector: false if some were dropped after the graph was built.
     pub(super) fn fits(&self, vectors: &Vectors) -> bool {
-        self.members.values.iter().all(|slot| !vectors.row(*slot).is_empty())
+        self.arrays.heads.iter().all(|slot| vectors.codes(*slot).is_some())
     }
 
-    fn nodes(&self) -> usize {
-        self.members.len()
+    fn scratch(&self) -> Scratch {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, scratch: Scratch) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.len() < POOL {
+            pool.push(scratch);
+        }
+    }
+}
+
+impl PartialEq for Graph {
+    fn eq(&self, other: &Self) -> bool {
+        self.arrays == other.arrays
+    }
+}
+
+impl Arrays {
+    /// Puts the arrays together: neighbours by node for every layer, layer 0 first; `None` if they do not fit.
+    ///
+    /// Upper layers come as the nodes on them with their neighbours' node numbers.
+    fn new(slots: u32, members: Lists, base: &Lists, upper: Vec<(Vec<u32>, Lists)>) -> Option<Self> {
+        let heads =
+            (0..members.len()).map(|node| members.get(node).first().copied()).collect::<Option<Vec<_>>>()?;
+        if !heads.is_sorted() || base.len() != heads.len() || heads.len() > MOST_NODES as usize {
+            return None;
+        }
+        let base =
+            (0..base.len()).map(|node| Links::new(node, base.get(node))).collect::<Option<Vec<_>>>()?;
+        let mut layers: Vec<Layer> = Vec::with_capacity(upper.len());
+        for (nodes, links) in upper {
+            let layer = Layer::new(nodes, &links, layers.last(), heads.len())?;
+            layers.push(layer);
+        }
+        Some(Self { slots, members, heads, base, upper: layers })
+    }
+}
+
+impl Links {
+    fn new(node: usize, neighbours: &[u32]) -> Option<Self> {
+        let mut links = [u32::try_from(node).ok()?; BASE_LINKS];
+        links.get_mut(..neighbours.len())?.copy_from_slice(neighbours);
+        Some(Self(links))
+    }
+}
+
+impl Layer {
+    fn new(nodes: Vec<u32>, links: &Lists, lower: Option<&Layer>, count: usize) -> Option<Self> {
+        let ascending =
+            nodes.is_sorted_by(|a, b| a < b) && nodes.last().is_some_and(|last| (*last as usize) < count);
+        if !ascending || links.len() != nodes.len() {
+            return None;
+        }
+        let place = |nodes: &[u32], node: &u32| u32::try_from(nodes.binary_search(node).ok()?).ok();
+        let below = match lower {
+            Some(lower) => nodes.iter().map(|node| place(&lower.nodes, node)).collect::<Option<Vec<_>>>()?,
+            None => nodes.clone(),
+        };
+        let mut local = Lists::default();
+        for at in 0..links.len() {
+            let places = links.get(at).iter().map(|node| place(&nodes, node));
+            local.push(&places.collect::<Option<Vec<_>>>()?);
+        }
+        Some(Self { nodes, below, links: local })
     }
 }
 
@@ -61,8 +172,7 @@ impl Lists {
         self.ends.len()
     }
 
-    fn get(&self, at: u32) -> &[u32] {
-        let at = at as usize;
+    fn get(&self, at: usize) -> &[u32] {
         let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
         let end = self.ends.get(at).map_or(start, |end| *end as usize);
         self.values.get(start..end).unwrap_or_default()

@@ -1,116 +1,425 @@
-//! Searching the frozen graph: greedy down the layers, then best-first with a bounded breadth.
+//! Searching the frozen graph: greedily down the layers, then best-first with a bounded breadth.
+//!
+//! Distances are products of codes; the caller computes the exact scores of what is found. With a filter only nodes that
+//! match are evaluated: where too few neighbours of a node match, the neighbours of those that do not are looked at in
+//! their place, which costs no distances (the idea of ACORN: Patel et al., "ACORN: Performant and
+//! Predicate-Agnostic Search Over Vector Embeddings and Structured Data", SIGMOD 2024). So a search never evaluates
+//! more nodes than match, apart from the way down the layers. That way ends near the query, where possibly nothing
+//! matches; some matching nodes, spread over the slots, are therefore starting points as well.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use agentkit_core::{Result, RunContext};
 
-use super::Graph;
-use crate::index::dense::dot;
+use super::{Arrays, BASE_LINKS, Graph, MOST_NODES};
 use crate::index::filter::Bitmap;
+use crate::index::kernel::{self, Line};
 use crate::index::vectors::Vectors;
+use crate::index::vectors::codes::{Query, Scale, scaled};
 
-/// A node and its cosine with the query; ordered by cosine, then by lower node number.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Near {
-    score: f32,
-    node: u32,
+/// Nodes expanded between two looks at the context.
+const NODES_BETWEEN_CHECKS: usize = 256;
+/// Matching nodes a filtered search starts from besides the nearest.
+const SEEDS: usize = 16;
+/// Signs that the surroundings of the query are barren: so many matches are expected among a node's neighbours, and
+/// less than that part of them is there. The more are expected, the less is chance.
+const NEXT_SIGNS: [(f64, f64); 1] = [(7.0, 0.5)];
+/// The same for the neighbours' neighbours.
+const SECOND_SIGNS: [(f64, f64); 2] = [(200.0, 0.75), (0.0, 0.5)];
+/// Neighbours that match, the neighbours' neighbours included, after which a node is left.
+const ENOUGH_LINKS: usize = 24;
+/// With less than one match in so many, a scan is cheap enough to do without [`Walk::approach`].
+const SMALL_SHARE: u64 = 5;
+/// Most steps of [`Walk::approach`].
+const STEPS: usize = 2;
+/// Low bit of a node whose neighbours have been looked at.
+const EXPANDED: u64 = 1;
+
+/// What to search for.
+#[derive(Clone, Copy)]
+pub(in crate::index) struct GraphSearch<'s> {
+    pub(in crate::index) vectors: &'s Vectors,
+    pub(in crate::index) query: &'s Query<'s>,
+    /// How many nodes to keep at most (ef in the paper): trades time for recall.
+    pub(in crate::index) breadth: usize,
+    /// How many of them are asked for.
+    pub(in crate::index) limit: usize,
+    /// The search ends once expanding so many nodes in a row has brought nothing into the best `limit`.
+    pub(in crate::index) patience: usize,
+    /// Whether not to begin where much fewer nodes match around the query than everywhere.
+    pub(in crate::index) detects_barren: bool,
+    /// The slots that match; all if there is none.
+    pub(in crate::index) allowed: Option<&'s Bitmap>,
+    pub(in crate::index) ctx: &'s RunContext,
 }
 
-impl Eq for Near {}
-
-impl Ord for Near {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.score.total_cmp(&other.score).then(other.node.cmp(&self.node))
-    }
+/// What a search has found.
+#[derive(Debug)]
+pub(in crate::index) struct Found {
+    /// Slots that match with the scaled product of their codes, nearer nodes first.
+    pub(in crate::index) slots: Vec<(u32, f32)>,
+    /// How the search ended.
+    pub(in crate::index) end: End,
+    /// Distances computed.
+    pub(in crate::index) evaluations: u64,
 }
 
-impl PartialOrd for Near {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+/// How a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::index) enum End {
+    /// With what was asked for.
+    Full,
+    /// No more nodes could be reached.
+    Exhausted,
+    /// Not begun, since much fewer nodes match around the query than everywhere.
+    Barren,
+}
+
+/// Memory that searches use one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    seen: Vec<u64>,
+    near: Nearest,
+    batch: Vec<u32>,
+    bridges: Vec<u32>,
+}
+
+/// The nearest nodes so far, nearest first.
+///
+/// A node is a number that orders as its distance does, lower node numbers first among equals: the score's bits, the
+/// inverted node number, and whether it has been expanded.
+#[derive(Debug, Default)]
+struct Nearest {
+    nodes: Vec<u64>,
+    breadth: usize,
+    limit: usize,
+    /// All before this have been expanded.
+    next: usize,
+    /// Nodes expanded since the best `limit` changed.
+    idle: usize,
 }
 
 impl Graph {
-    /// Slots near the unit vector `query` that are `allowed`, with their cosines, in no particular order.
-    /// `breadth` (ef in the paper) trades time for recall and bounds the number of nodes returned.
-    pub(in crate::index) fn search(
-        &self,
-        vectors: &Vectors,
-        query: &[f32],
-        breadth: usize,
-        allowed: &dyn Fn(u32) -> bool,
-    ) -> Vec<(u32, f32)> {
-        if self.nodes() == 0 {
-            return Vec::new();
+    /// Slots near the query that match. What is found depends on nothing but the graph, the codes and the query.
+    ///
+    /// # Errors
+    /// Stopped.
+    pub(in crate::index) fn search(&self, search: GraphSearch<'_>) -> Result<Found> {
+        let mut walk = Walk { graph: self, search, evaluations: 0, scratch: self.scratch() };
+        let outcome = walk.run();
+        let found = outcome.map(|end| walk.found(end));
+        self.give_back(walk.scratch);
+        found
+    }
+}
+
+struct Walk<'s> {
+    graph: &'s Graph,
+    search: GraphSearch<'s>,
+    evaluations: u64,
+    scratch: Scratch,
+}
+
+impl<'s> Walk<'s> {
+    fn run(&mut self) -> Result<End> {
+        self.search.ctx.check()?;
+        let nodes = self.graph.arrays.heads.len();
+        let Scratch { seen, near, .. } = &mut self.scratch;
+        seen.clear();
+        seen.resize(nodes.div_ceil(64), 0);
+        near.reset(self.search.breadth, self.search.limit);
+        if nodes == 0 {
+            return Ok(End::Exhausted);
         }
-        let score = |node: u32| {
-            let slot = self.members.get(node).first();
-            slot.map_or(f32::NEG_INFINITY, |slot| dot(query, vectors.row(*slot)))
-        };
-        let start = self.descend(&score);
-        let is_allowed = |node: u32| self.members.get(node).iter().any(|slot| allowed(*slot));
-        let found = self.explore(start, breadth.max(1), &score, &is_allowed);
-        let slots = found.into_iter().flat_map(|Reverse(near)| {
-            self.members.get(near.node).iter().map(move |slot| (*slot, near.score))
-        });
-        slots.filter(|(slot, _)| allowed(*slot)).collect()
+        self.scratch.batch.clear();
+        let start = self.descend();
+        let start = self.approach(start);
+        if self.is_barren(start) {
+            return Ok(End::Barren);
+        }
+        if self.search.allowed.is_some() {
+            self.seed();
+        }
+        if self.matches(start) {
+            self.take(start);
+        } else {
+            self.neighbours(start);
+        }
+        self.evaluate();
+        let mut expanded = 0;
+        while let Some(node) = self.scratch.near.expand() {
+            expanded += 1;
+            if expanded % NODES_BETWEEN_CHECKS == 0 {
+                self.search.ctx.check()?;
+            }
+            self.neighbours(node);
+            self.evaluate();
+            if self.scratch.near.idle >= self.search.patience {
+                return Ok(End::Full);
+            }
+        }
+        let full = self.scratch.near.nodes.len() >= self.search.breadth;
+        Ok(if full { End::Full } else { End::Exhausted })
     }
 
-    /// Walks greedily from the entry to the nearest node of layer 1.
-    fn descend(&self, score: &dyn Fn(u32) -> f32) -> Near {
-        let mut best = Near { score: score(self.entry), node: self.entry };
-        for layer in self.layers.iter().skip(1).rev() {
+    /// Whether around `start`, which does not match, much fewer nodes match than everywhere. This computes no
+    /// distances.
+    fn is_barren(&self, start: u32) -> bool {
+        let Some(allowed) = self.search.allowed.filter(|_| self.search.detects_barren) else { return false };
+        if self.matches(start) {
+            return false;
+        }
+        let graph = self.graph;
+        let links =
+            |node: u32| graph.arrays.base.get(node as usize).map_or([node; BASE_LINKS], |links| links.0);
+        let share = share(allowed.count_below(graph.slots()), u64::from(graph.slots()));
+        let is_poor = |nodes: &mut dyn Iterator<Item = u32>, signs: &[(f64, f64)]| {
+            let (mut count, mut matching) = (0_u64, 0_u64);
+            for node in nodes {
+                count += 1;
+                matching += u64::from(self.matches(node));
+            }
+            let expected = share * f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+            let matching = f64::from(u32::try_from(matching).unwrap_or(u32::MAX));
+            signs.iter().any(|(least, part)| expected >= *least && matching < part * expected)
+        };
+        let mut neighbours = links(start).into_iter().filter(|node| *node != start);
+        is_poor(&mut neighbours.clone(), &NEXT_SIGNS)
+            || is_poor(&mut neighbours.by_ref().flat_map(links), &SECOND_SIGNS)
+    }
+
+    /// Walks greedily from the first node of the topmost layer to the nearest of layer 1.
+    fn descend(&mut self) -> u32 {
+        let graph = self.graph;
+        let mut at = 0_u32;
+        for layer in graph.arrays.upper.iter().rev() {
+            let node = |place: &u32| layer.nodes.get(*place as usize).copied().unwrap_or_default();
+            let mut best = self.scores(&[node(&at)])[0];
             loop {
-                let neighbours = layer.get(best.node).iter();
-                let nearest = neighbours.map(|&node| Near { score: score(node), node }).max();
-                match nearest {
-                    Some(nearer) if nearer.score > best.score => best = nearer,
+                let places = layer.links.get(at as usize);
+                let places = places.get(..BASE_LINKS).unwrap_or(places);
+                let mut nodes = [0; BASE_LINKS];
+                nodes.iter_mut().zip(places).for_each(|(into, place)| *into = node(place));
+                let scores = self.scores(nodes.get(..places.len()).unwrap_or_default());
+                let near = scores.into_iter().zip(places.iter().copied());
+                match near.max_by_key(|(score, place)| (*score, std::cmp::Reverse(*place))) {
+                    Some((score, place)) if score > best => (best, at) = (score, place),
                     _ => break,
                 }
             }
+            at = layer.below.get(at as usize).copied().unwrap_or_default();
         }
-        best
+        at
     }
 
-    /// Best-first search on layer 0; every node is walked through, only allowed ones are kept.
-    fn explore(
-        &self,
-        start: Near,
-        breadth: usize,
-        score: &dyn Fn(u32) -> f32,
-        is_allowed: &dyn Fn(u32) -> bool,
-    ) -> BinaryHeap<Reverse<Near>> {
-        let Some(links) = self.layers.first() else { return BinaryHeap::new() };
-        let mut seen = Bitmap::empty(u32::try_from(self.nodes()).unwrap_or(u32::MAX));
-        let mut found = BinaryHeap::with_capacity(breadth + 1);
-        let mut open = BinaryHeap::from([start]);
-        seen.insert(start.node);
-        if is_allowed(start.node) {
-            found.push(Reverse(start));
+    /// Goes on from `start` on layer 0 for a few steps, whatever matches, when it matters whether the query's own place
+    /// is barren: a scan of the many matches costs more than the steps.
+    fn approach(&mut self, start: u32) -> u32 {
+        let graph = self.graph;
+        let Some(allowed) = self.search.allowed.filter(|_| self.search.detects_barren) else { return start };
+        if allowed.count_below(graph.slots()) * SMALL_SHARE < u64::from(graph.slots()) {
+            return start;
         }
-        while let Some(nearest) = open.pop() {
-            let worst = found.peek().map_or(f32::NEG_INFINITY, |Reverse(near): &Reverse<Near>| near.score);
-            if found.len() >= breadth && nearest.score < worst {
+        let (mut at, mut best) = (start, self.scores(&[start])[0]);
+        for _ in 0..STEPS {
+            let links = graph.arrays.base.get(at as usize).map_or([at; BASE_LINKS], |links| links.0);
+            let mut fresh = links.to_vec();
+            fresh.retain(|node| *node != at && !self.is_seen(*node));
+            let scores = self.scores(&fresh);
+            let mut nearest = (best, at);
+            for (node, score) in fresh.into_iter().zip(scores) {
+                if self.matches(node) && !self.see(node) {
+                    self.scratch.near.add(score, node);
+                }
+                nearest = nearest.max((score, node));
+            }
+            if nearest.1 == at {
                 break;
             }
-            for &node in links.get(nearest.node) {
-                if seen.contains(node) {
-                    continue;
+            (best, at) = nearest;
+        }
+        at
+    }
+
+    fn is_seen(&self, node: u32) -> bool {
+        self.scratch.seen.get(node as usize / 64).is_some_and(|word| word & 1 << (node % 64) != 0)
+    }
+
+    /// The scores of at most [`BASE_LINKS`] nodes.
+    fn scores(&mut self, nodes: &[u32]) -> [u32; BASE_LINKS] {
+        let mut rows: [&[Line]; BASE_LINKS] = [&[]; BASE_LINKS];
+        let mut scales = [0.0; BASE_LINKS];
+        for ((row, scale), node) in rows.iter_mut().zip(&mut scales).zip(nodes) {
+            if let Some((lines, codes)) = self.codes(*node) {
+                kernel::prefetch(lines);
+                (*row, *scale) = (lines, codes.scale);
+            }
+        }
+        let mut products = [0; BASE_LINKS];
+        kernel::dots(&self.search.query.codes, rows.get(..nodes.len()).unwrap_or_default(), &mut products);
+        self.evaluations += nodes.len() as u64;
+        let mut scores = [0; BASE_LINKS];
+        for ((score, product), scale) in scores.iter_mut().zip(products).zip(scales) {
+            *score = ordered(scaled(product, scale));
+        }
+        scores
+    }
+
+    fn codes(&self, node: u32) -> Option<(&'s [Line], Scale)> {
+        self.search.vectors.codes(*self.graph.arrays.heads.get(node as usize)?)
+    }
+
+    #[inline]
+    fn matches(&self, node: u32) -> bool {
+        let Some(allowed) = self.search.allowed else { return true };
+        let Arrays { heads, members, .. } = &self.graph.arrays;
+        let alone = members.values.len() == heads.len();
+        heads.get(node as usize).is_some_and(|slot| allowed.contains(*slot))
+            || (!alone && members.get(node as usize).iter().any(|slot| allowed.contains(*slot)))
+    }
+
+    /// Puts a node into the batch if it was not seen before.
+    fn take(&mut self, node: u32) {
+        if !self.see(node) {
+            self.scratch.batch.push(node);
+        }
+    }
+
+    /// Marks a node and says whether it was marked.
+    fn see(&mut self, node: u32) -> bool {
+        let Some(word) = self.scratch.seen.get_mut(node as usize / 64) else { return true };
+        let bit = 1 << (node % 64);
+        let seen = *word & bit != 0;
+        *word |= bit;
+        seen
+    }
+
+    fn seed(&mut self) {
+        let heads = &self.graph.arrays.heads;
+        let (Some(allowed), slots) = (self.search.allowed, self.graph.arrays.slots as usize) else { return };
+        for seed in 0..SEEDS {
+            let from = u32::try_from(seed * slots / SEEDS).unwrap_or(u32::MAX);
+            // A slot that shares its vector with an earlier one has no node of its own; another seed will do.
+            let slot = allowed.iter_from(from).next();
+            if let Some(node) = slot.and_then(|slot| heads.binary_search(&slot).ok()) {
+                self.take(u32::try_from(node).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Puts the neighbours of `node` that match and were not seen into the batch.
+    fn neighbours(&mut self, node: u32) {
+        let graph = self.graph;
+        let Some(links) = graph.arrays.base.get(node as usize) else { return };
+        if self.search.allowed.is_none() {
+            for neighbour in links.0 {
+                self.take(neighbour);
+            }
+            return;
+        }
+        self.scratch.bridges.clear();
+        let mut found = 0;
+        for neighbour in links.0 {
+            if self.matches(neighbour) {
+                found += 1;
+                self.take(neighbour);
+            } else {
+                self.scratch.bridges.push(neighbour);
+            }
+        }
+        // Looking much further than the neighbours brings as much as expanding another node.
+        self.scratch.near.idle += usize::from(self.scratch.bridges.len() > BASE_LINKS / 4);
+        for at in 0..self.scratch.bridges.len() {
+            let bridge = self.scratch.bridges.get(at).copied().unwrap_or_default();
+            for neighbour in
+                graph.arrays.base.get(bridge as usize).map_or([node; BASE_LINKS], |links| links.0)
+            {
+                if found >= ENOUGH_LINKS {
+                    return;
                 }
-                seen.insert(node);
-                let near = Near { score: score(node), node };
-                let full = found.len() >= breadth;
-                if full && found.peek().is_some_and(|Reverse(worst)| near <= *worst) {
-                    continue;
-                }
-                open.push(near);
-                if is_allowed(node) {
-                    found.push(Reverse(near));
-                    if full {
-                        found.pop();
-                    }
+                if self.matches(neighbour) && !self.see(neighbour) {
+                    found += 1;
+                    self.scratch.batch.push(neighbour);
                 }
             }
         }
-        found
     }
+
+    /// Computes the distances of the batch and keeps the nearest.
+    fn evaluate(&mut self) {
+        let batch = std::mem::take(&mut self.scratch.batch);
+        for nodes in batch.chunks(BASE_LINKS) {
+            let scores = self.scores(nodes);
+            for (node, score) in nodes.iter().zip(scores) {
+                self.scratch.near.add(score, *node);
+            }
+        }
+        self.scratch.batch = batch;
+        self.scratch.batch.clear();
+    }
+
+    fn found(&self, end: End) -> Found {
+        let near = &self.scratch.near.nodes;
+        let members = near.iter().flat_map(|near| {
+            let (score, node) = parts(*near);
+            self.graph.arrays.members.get(node as usize).iter().map(move |slot| (*slot, score))
+        });
+        let allowed = |slot: u32| self.search.allowed.is_none_or(|allowed| allowed.contains(slot));
+        let slots = members.filter(|(slot, _)| allowed(*slot)).collect();
+        Found { slots, end, evaluations: self.evaluations }
+    }
+}
+
+impl Nearest {
+    fn reset(&mut self, breadth: usize, limit: usize) {
+        self.nodes.clear();
+        (self.next, self.idle) = (0, 0);
+        (self.breadth, self.limit) = (breadth.max(1), limit);
+    }
+
+    fn add(&mut self, score: u32, node: u32) {
+        let near = u64::from(score) << 32 | u64::from(MOST_NODES - node) << 1;
+        if self.nodes.len() >= self.breadth {
+            if self.nodes.last().is_some_and(|worst| near <= *worst) {
+                return;
+            }
+            self.nodes.pop();
+        }
+        let at = self.nodes.partition_point(|nearer| *nearer > near);
+        self.nodes.insert(at, near);
+        self.next = self.next.min(at);
+        if at < self.limit {
+            self.idle = 0;
+        }
+    }
+
+    /// The nearest node that was not expanded, which it now is.
+    fn expand(&mut self) -> Option<u32> {
+        while let Some(near) = self.nodes.get_mut(self.next) {
+            self.next += 1;
+            if *near & EXPANDED == 0 {
+                *near |= EXPANDED;
+                self.idle += 1;
+                return Some(parts(*near).1);
+            }
+        }
+        None
+    }
+}
+
+/// The scaled product and the node number.
+fn parts(near: u64) -> (f32, u32) {
+    let [low, high] =
+        [near, near >> 32].map(|half| u32::try_from(half & u64::from(u32::MAX)).unwrap_or_default());
+    let bits = if high >> 31 == 0 { !high } else { high & (u32::MAX >> 1) };
+    (f32::from_bits(bits), MOST_NODES - (low >> 1))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// Bits that order as the numbers do: those of the single with the sign flipped, all of them if it is negative.
+fn ordered(number: f32) -> u32 {
+    let bits = number.to_bits();
+    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
 }

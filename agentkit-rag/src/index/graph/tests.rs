@@ -3,16 +3,17 @@
 use agentkit_core::{ErrorKind, RunContext};
 use tempfile::tempdir;
 
-use super::Graph;
-use crate::index::dense::dot;
+use super::{Graph, GraphSearch};
+use crate::index::filter::Bitmap;
+use crate::index::kernel::dot;
 use crate::index::storage::Disk;
 use crate::index::vectors::Vectors;
+use crate::index::vectors::codes::Query;
 
 const DIMENSION: usize = 16;
 
 /// Unit vectors around a few centres, as text embeddings are clustered; a fixed linear congruential generator.
-fn clustered(count: usize) -> (tempfile::TempDir, Vectors) {
-    let folder = tempdir().unwrap();
+fn clustered(count: usize) -> Vectors {
     let mut vectors = Vectors::new(DIMENSION);
     let mut state = 1_u64;
     let mut random = || {
@@ -20,17 +21,12 @@ fn clustered(count: usize) -> (tempfile::TempDir, Vectors) {
         f32::from(u16::try_from(state >> 48).unwrap()) / 65_536.0 - 0.5
     };
     let centres: Vec<Vec<f32>> = (0..20).map(|_| (0..DIMENSION).map(|_| random()).collect()).collect();
-    let rows: Vec<Vec<f32>> = (0..count)
-        .map(|n| {
-            let row: Vec<f32> = centres[n % 20].iter().map(|c| c + 0.4 * random()).collect();
-            let norm = dot(&row, &row).sqrt();
-            row.iter().map(|c| c / norm).collect()
-        })
-        .collect();
-    for row in rows {
-        vectors.push(&row);
+    for n in 0..count {
+        let row: Vec<f32> = centres[n % 20].iter().map(|c| c + 0.4 * random()).collect();
+        let norm = dot(&row, &row).sqrt();
+        vectors.push(&row.iter().map(|c| c / norm).collect::<Vec<_>>());
     }
-    (folder, vectors)
+    vectors
 }
 
 fn exact(vectors: &Vectors, query: &[f32], k: usize, allowed: &dyn Fn(u32) -> bool) -> Vec<u32> {
@@ -42,53 +38,88 @@ fn exact(vectors: &Vectors, query: &[f32], k: usize, allowed: &dyn Fn(u32) -> bo
     all.into_iter().take(k).map(|(_, slot)| slot).collect()
 }
 
-fn recall(graph: &Graph, vectors: &Vectors, allowed: &dyn Fn(u32) -> bool) -> f64 {
+fn search(
+    graph: &Graph,
+    vectors: &Vectors,
+    query: &[f32],
+    breadth: usize,
+    allowed: Option<&Bitmap>,
+) -> Vec<u32> {
+    let (query, ctx) = (Query::new(query), RunContext::new());
+    let (limit, patience, detects_barren) = (breadth, usize::MAX, false);
+    let search =
+        GraphSearch { vectors, query: &query, breadth, limit, patience, detects_barren, allowed, ctx: &ctx };
+    let found = graph.search(search).unwrap();
+    found.slots.into_iter().map(|(slot, _)| slot).collect()
+}
+
+fn recall(graph: &Graph, vectors: &Vectors, allowed: Option<&Bitmap>) -> f64 {
+    let is_allowed = |slot: u32| allowed.is_none_or(|allowed| allowed.contains(slot));
     let mut found = 0;
     for query in 0..100 {
         let query = vectors.row(query * 7).to_vec();
-        let mut near = graph.search(vectors, &query, 64, allowed);
-        near.sort_by(|a, b| b.1.total_cmp(&a.1));
-        assert!(near.iter().all(|(slot, _)| allowed(*slot)));
-        let near: Vec<u32> = near.into_iter().take(10).map(|(slot, _)| slot).collect();
-        found += exact(vectors, &query, 10, allowed).iter().filter(|slot| near.contains(slot)).count();
+        let near = search(graph, vectors, &query, 64, allowed);
+        assert!(near.iter().all(|slot| is_allowed(*slot)));
+        found += exact(vectors, &query, 10, &is_allowed).iter().filter(|slot| near.contains(slot)).count();
     }
     f64::from(u32::try_from(found).unwrap()) / 1000.0
 }
 
 #[test]
 fn recall_is_high_with_and_without_a_filter_and_building_is_repeatable() {
-    let (_folder, vectors) = clustered(2000);
+    let vectors = clustered(2000);
     let graph = Graph::build(&vectors, &RunContext::new()).unwrap();
     assert_eq!(graph, Graph::build(&vectors, &RunContext::new()).unwrap());
-    assert!(recall(&graph, &vectors, &|_| true) > 0.97);
-    assert!(recall(&graph, &vectors, &|slot| slot % 2 == 0) > 0.97);
+    assert!(recall(&graph, &vectors, None) > 0.97);
+    let mut even = Bitmap::empty(2000);
+    (0..2000).step_by(2).for_each(|slot| even.insert(slot));
+    assert!(recall(&graph, &vectors, Some(&even)) > 0.97);
 }
 
 #[test]
 fn equal_vectors_share_a_node_and_are_all_found() {
-    let (_folder, mut vectors) = clustered(300);
+    let mut vectors = clustered(300);
     let copy = vectors.row(5).to_vec();
-    for _ in 0..50 {
-        vectors.push(&copy);
-    }
+    vectors.skip_to(310);
+    (0..50).for_each(|_| vectors.push(&copy));
     let graph = Graph::build(&vectors, &RunContext::new()).unwrap();
-    let same = graph.search(&vectors, &copy, 10, &|_| true).into_iter().filter(|(_, s)| *s > 0.9999).count();
-    assert_eq!(same, 51);
+    assert_eq!((graph.slots(), graph.members(), graph.arrays.heads.len()), (360, 350, 300));
+    let found = search(&graph, &vectors, &copy, 10, None);
+    assert_eq!(found.iter().filter(|slot| **slot == 5 || **slot >= 310).count(), 51);
+    let mut late = Bitmap::empty(360);
+    late.insert(359);
+    assert_eq!(search(&graph, &vectors, &copy, 10, Some(&late)), [359]);
 }
 
 #[test]
 fn an_empty_graph_finds_nothing_and_a_cancelled_build_stops() {
     let graph = Graph::build(&Vectors::new(DIMENSION), &RunContext::new()).unwrap();
-    assert!(graph.search(&Vectors::new(DIMENSION), &[1.0; DIMENSION], 10, &|_| true).is_empty());
-    let (_folder, vectors) = clustered(100);
+    assert!(search(&graph, &Vectors::new(DIMENSION), &[1.0; DIMENSION], 10, None).is_empty());
+    assert_eq!(super::file::parse(&super::file::encode(&graph)).unwrap(), graph);
+    let vectors = clustered(100);
     let ctx = RunContext::new();
     ctx.cancel();
     assert!(Graph::build(&vectors, &ctx).unwrap_err().is_stopped());
 }
 
 #[test]
+fn a_graph_does_not_fit_vectors_that_lack_one_of_its_own() {
+    let vectors = clustered(300);
+    let graph = Graph::build(&vectors, &RunContext::new()).unwrap();
+    assert!(graph.fits(&vectors));
+    let mut without = Vectors::new(DIMENSION);
+    for slot in (0..300).filter(|slot| *slot != 7) {
+        without.skip_to(slot as usize);
+        without.push(vectors.row(slot));
+    }
+    assert!(!graph.fits(&without));
+    assert!(!search(&graph, &without, vectors.row(8), 10, None).is_empty());
+}
+
+#[test]
 fn a_saved_graph_comes_back_and_a_damaged_one_is_refused() {
-    let (folder, vectors) = clustered(60);
+    let folder = tempdir().unwrap();
+    let vectors = clustered(60);
     let graph = Graph::build(&vectors, &RunContext::new()).unwrap();
     let path = folder.path().join("graph");
     graph.save(&Disk, &path).unwrap();

@@ -97,10 +97,10 @@ fn attach(folder: &Folder, extent: &LogExtent, vectors: &mut Vectors) -> Result<
         let slot = slot_of(record).filter(|slot| *slot >= next).ok_or_else(|| {
             Error::corrupt(format!("record {number} of vector log {} is damaged", path.display()))
         })?;
-        rows.push((slot, HEADER + number * length + RECORD_HEAD));
+        rows.push((slot, (HEADER + number * length + RECORD_HEAD) as u64));
         next = slot.saturating_add(1);
     }
-    vectors.attach(&bytes, &rows);
+    vectors.attach(&bytes, rows.iter().copied())?;
     Ok(rows.into_iter().map(|(slot, _)| slot).collect())
 }
 
@@ -286,11 +286,8 @@ impl Logs {
         self.all.retain(|log| !is_old(log));
         let end = self.all.get(at).map_or(vectors.len(), |log| log.first as usize);
         let mut kept = rewrite.kept.iter().copied().peekable();
-        for slot in (first..).take_while(|slot| (*slot as usize) < end) {
-            if kept.next_if_eq(&slot).is_none() {
-                vectors.remove(slot);
-            }
-        }
+        let range = (first..).take_while(|slot| (*slot as usize) < end);
+        vectors.remove(range.filter(|slot| kept.next_if_eq(slot).is_none()));
         if let Some(extent) = written {
             attach(&self.folder, &extent, vectors)?;
             self.all.insert(at, Log { extent, first, rows: rewrite.kept.len() as u64 });

@@ -22,7 +22,7 @@ pub(super) fn is_current(snapshot: &Snapshot, changes: &[Change]) -> Result<bool
         if kept.is_empty() {
             continue;
         }
-        let live = snapshot.slots_of(&record.id)?;
+        let live = snapshot.document_slots(&record.id)?;
         if kept.into_iter().any(|slot| !live.contains(slot)) {
             return Ok(false);
         }

@@ -89,7 +89,7 @@ impl Graphs {
 pub(in crate::index) fn load(folder: &Folder, snapshot: &Snapshot) -> Result<Graph> {
     let path = folder.at(FILE);
     let graph = Graph::load(&*folder.storage, &path)?;
-    if !graph.fits(&snapshot.vectors) {
+    if graph.slots() as usize > snapshot.vectors.len() || !graph.fits(&snapshot.vectors) {
         return Err(Error::corrupt(format!("graph {} covers vectors that do not exist", path.display())));
     }
     Ok(graph)
