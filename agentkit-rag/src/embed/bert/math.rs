@@ -9,7 +9,13 @@
     reason = "the caller's instruction set only reaches what is inlined into it"
 )]
 
+use super::bytes::{Columns, RowScale, Target};
+use super::kernel::Onto;
+use super::panels::PANEL;
+
 const LANES: usize = 16;
+/// 1.5 · 2²³: adding it rounds to an integer, kept in the low bits.
+const ROUND: f32 = 12_582_912.0;
 
 #[inline(always)]
 fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
@@ -58,7 +64,6 @@ fn erf<const FMA: bool>(x: f32) -> f32 {
 /// Range reduction by Cody and Waite (1980), then the Taylor polynomial on [-ln 2 / 2, ln 2 / 2].
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to an integer, kept in the low bits
     let x = x.max(-87.0);
     let shifted = fma::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
@@ -124,6 +129,66 @@ pub(super) fn layer_norm<const FMA: bool>(rows: &mut [f32], gain: &[f32], bias: 
         let scale = (variance + epsilon).sqrt().recip();
         for ((value, gain), bias) in row.iter_mut().zip(gain).zip(bias) {
             *value = fma::<FMA>(*value * scale, *gain, *bias);
+        }
+    }
+}
+
+/// Quantises every row of `depth` values to bytes, `stride` apart, and says how.
+#[inline(always)]
+pub(super) fn quantize<const FMA: bool>(
+    rows: &[f32],
+    depth: usize,
+    stride: usize,
+    out: &mut [u8],
+    scales: &mut [RowScale],
+) {
+    const STEPS: f32 = 255.0;
+    let outs = out.chunks_exact_mut(stride.max(1)).zip(scales);
+    for (row, (out, scale)) in rows.chunks_exact(depth.max(1)).zip(outs) {
+        // Zero has to be a step, because the padding of a column meets it.
+        let least = lanes(row, 0.0, f32::min);
+        let range = lanes(row, 0.0, f32::max) - least;
+        let steps = if range > 0.0 { STEPS / range } else { 0.0 };
+        let zero = ROUND - least * steps - ROUND;
+        let shift = ROUND + zero;
+        for (byte, value) in out.iter_mut().zip(row) {
+            let shifted = fma::<FMA>(*value, steps, shift).clamp(ROUND, ROUND + STEPS);
+            *byte = shifted.to_bits().to_le_bytes()[0];
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "a whole number up to 255")]
+        let zero = zero as i32;
+        *scale = RowScale { step: range / STEPS, zero };
+    }
+}
+
+/// Makes numbers of the sums of a product of bytes and adds the bias.
+#[inline(always)]
+pub(super) fn scale<const FMA: bool>(
+    sums: &[[i32; PANEL]],
+    rows: &[RowScale],
+    columns: &Columns,
+    target: &mut Target<'_>,
+) {
+    let outs = target.data.chunks_mut(target.stride.max(1));
+    for ((sums, row), out) in sums.iter().zip(rows).zip(outs) {
+        let mut values = [0.0; PANEL];
+        for (at, value) in values.iter_mut().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "far finer than the steps")]
+            #[expect(clippy::indexing_slicing, reason = "all are arrays of this length")]
+            let (sum, step) = (
+                sums[at].wrapping_sub(row.zero.wrapping_mul(columns.totals[at])) as f32,
+                columns.steps[at] * row.step,
+            );
+            *value = fma::<FMA>(sum, step, columns.bias[at]);
+        }
+        match (out.first_chunk_mut::<PANEL>().filter(|_| target.width == PANEL), target.onto) {
+            (Some(out), Onto::Nothing) => *out = values,
+            (Some(out), Onto::Sum) => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
+            (None, onto) => {
+                for (out, value) in out.iter_mut().take(target.width).zip(values) {
+                    *out = if onto == Onto::Sum { *out + value } else { value };
+                }
+            }
         }
     }
 }
