@@ -9,7 +9,7 @@ use agentkit_core::{
     TenantScope,
 };
 use agentkit_rag::answer::{ExtractiveModel, RagAgent};
-use agentkit_rag::embed::{BertEmbedder, Precision};
+use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
 use agentkit_rag::sqlite::SqliteMemory;
 use agentkit_rag::{DocumentSummary, Index, IndexStats, SourceDocument, StoredDocument, UpsertReport, load};
@@ -144,7 +144,7 @@ async fn embedder(config: &Config, progress: &dyn Progress, ctx: &RunContext) ->
         Some(folder) => folder.clone(),
         None => ModelStore::from_env()?.fetch(&ModelSpec::minilm(), progress, ctx).await?,
     };
-    Ok(Arc::new(BertEmbedder::load_in(folder, precision).await?))
+    Ok(Arc::new(BertEmbedder::load_with(folder, BertOptions::default().precision(precision)).await?))
 }
 
 fn chat_model(chat: Option<&ChatConfig>) -> Result<Arc<dyn ChatModel>> {

@@ -1,13 +1,16 @@
 """ONNX Runtime fp32 as the peer of `embedding.rs`: the same model, the same texts, the same figures.
 
-usage: python embedding.py MODEL.onnx TOKENIZER.json [--threads N] [--seconds S]
+usage: python embedding.py MODEL.onnx TOKENIZER.json [--threads N] [--seconds S] [--criterion FOLDER]
 needs: numpy onnxruntime tokenizers (MODEL.onnx comes from export_onnx.py)
 
 Times include tokenising, as ours do. Prints one line a figure: name, median and minimum milliseconds a call,
-texts per second at the median.
+median milliseconds of all cores, texts per second at the median. With the folder in which `cargo bench --bench embedding` has just left its
+figures, prints the ratios too: how many times faster ours are than ONNX Runtime fp32, at the median.
 """
 
 import argparse
+import json
+import pathlib
 import statistics
 import time
 
@@ -47,12 +50,25 @@ class Peer:
 
 def measure(peer, texts, seconds):
     peer.embed(texts)
-    times, end = [], time.perf_counter() + seconds
+    times, cpu, end = [], [], time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 3:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         peer.embed(texts)
+        cpu.append((time.process_time() - used) * 1000)
         times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times), min(times)
+    return statistics.median(times), min(times), statistics.median(cpu)
+
+
+def ours(folder, threads):
+    """Our medians in milliseconds by precision and case."""
+    found = {}
+    for path in pathlib.Path(folder).glob("**/new/benchmark.json"):
+        name = json.loads(path.read_text())
+        estimates = json.loads((path.parent / "estimates.json").read_text())
+        for precision in "fp32", "int8":
+            if name["group_id"] == f"embed {precision} on {threads} threads":
+                found[precision, name["function_id"]] = estimates["median"]["point_estimate"] / 1e6
+    return found
 
 
 def main():
@@ -61,13 +77,19 @@ def main():
     parser.add_argument("tokenizer")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--criterion")
     options = parser.parse_args()
+    known = ours(options.criterion, options.threads) if options.criterion else {}
     peer = Peer(options.model, options.tokenizer, options.threads)
     for name, texts in CASES.items():
-        median, least = measure(peer, texts, options.seconds)
+        median, least, cpu = measure(peer, texts, options.seconds)
         rate = len(texts) * 1000 / median
         print(f"onnx fp32, {options.threads} threads | {name} | median {median:.2f} ms | "
-              f"min {least:.2f} ms | {rate:.1f} texts/s")
+              f"min {least:.2f} ms | CPU {cpu:.2f} ms | {rate:.1f} texts/s")
+        for precision in "fp32", "int8":
+            if (precision, name) in known:
+                own = known[precision, name]
+                print(f"  agentkit {precision}: median {own:.2f} ms, {median / own:.2f} times as fast")
 
 
 if __name__ == "__main__":

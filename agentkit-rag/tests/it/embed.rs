@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agentkit_core::{EmbedSide, Embedder, ErrorKind, RunContext};
-use agentkit_rag::embed::{BertEmbedder, Precision};
+use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, NoProgress};
 use serde::Deserialize;
 use tokenizers::Tokenizer;
@@ -34,6 +34,11 @@ async fn folder() -> PathBuf {
 
 async fn embedder() -> BertEmbedder {
     BertEmbedder::load(folder().await).await.unwrap()
+}
+
+async fn int8() -> BertEmbedder {
+    let options = BertOptions::default().precision(Precision::Int8);
+    BertEmbedder::load_with(folder().await, options).await.unwrap()
 }
 
 async fn vectors(embedder: &BertEmbedder, texts: &[&str]) -> Vec<Vec<f32>> {
@@ -68,7 +73,7 @@ async fn every_golden_text_has_its_reference_vector_alone_and_in_any_batch() {
 
 #[tokio::test]
 async fn in_int8_every_golden_text_points_where_its_reference_does_and_the_batch_does_not_matter() {
-    let embedder = BertEmbedder::load_in(folder().await, Precision::Int8).await.unwrap();
+    let embedder = int8().await;
     let cases = golden();
     let long = "a long passage about nothing in particular, ".repeat(100);
     let mut mixed: Vec<&str> = Vec::new();
@@ -89,7 +94,7 @@ async fn in_int8_every_golden_text_points_where_its_reference_does_and_the_batch
 #[tokio::test]
 async fn int8_is_another_space_than_single_precision() {
     let single = embedder().await;
-    let bytes = BertEmbedder::load_in(folder().await, Precision::Int8).await.unwrap();
+    let bytes = int8().await;
     assert_eq!(bytes.identity().name, "sentence-transformers/all-MiniLM-L6-v2 int8");
     assert_ne!(bytes.identity().revision, single.identity().revision);
     assert_eq!(bytes.identity().dimension, single.identity().dimension);

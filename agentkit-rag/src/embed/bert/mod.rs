@@ -14,6 +14,7 @@ mod weights;
 
 use std::fmt;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ const INT8: &[u8] = b"int8, version 1";
 const MAX_MODEL_BYTES: u64 = 8 << 30;
 
 /// An [`Embedder`] that runs a BERT-family sentence-transformers model on the CPU, in single precision or, if
-/// [asked to](BertEmbedder::load_in), in eight-bit integers.
+/// [asked to](BertOptions::precision), in eight-bit integers.
 ///
 /// Pooling (mean or cls), normalisation, prompts for queries and documents, and the longest text come from the
 /// model's folder and are part of its [identity](EmbedderIdentity). Longer texts are cut. A text's vector does
@@ -64,6 +65,36 @@ pub struct BertEmbedder {
     threads: usize,
 }
 
+/// How a [`BertEmbedder`] computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BertOptions {
+    /// See [`BertOptions::precision`].
+    pub precision: Precision,
+    /// See [`BertOptions::threads`].
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl BertOptions {
+    /// In what numbers to compute: single precision unless said otherwise.
+    ///
+    /// The weights are the same file for every precision. What is computed in eight-bit integers is another
+    /// space: its [identity](EmbedderIdentity) has a revision of its own and a name that ends in `int8`.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// How many threads may compute queries, and as many again passages: as many as the machine has cores unless
+    /// said otherwise. A thread computes whole texts.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+}
+
 struct Shared {
     identity: EmbedderIdentity,
     settings: Settings,
@@ -84,23 +115,20 @@ impl BertEmbedder {
         Self::load(store.fetch(&ModelSpec::minilm(), &NoProgress, &RunContext::new()).await?).await
     }
 
-    /// Loads the model in `folder` to compute in single precision; see [`BertEmbedder::load_in`].
+    /// Loads the model in `folder` with [`BertOptions::default`]; see [`BertEmbedder::load_with`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the loading.
     ///
     /// # Errors
-    /// As [`BertEmbedder::load_in`].
+    /// As [`BertEmbedder::load_with`].
     pub async fn load(folder: impl AsRef<Path>) -> Result<Self> {
-        Self::load_in(folder, Precision::Single).await
+        Self::load_with(folder, BertOptions::default()).await
     }
 
     /// Loads the model in `folder`: `config.json`, `tokenizer.json`, `model.safetensors`, and if present
     /// `modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json` and
     /// `config_sentence_transformers.json`.
-    ///
-    /// The weights are the same file for every precision. What is computed in eight-bit integers is another
-    /// space: its [identity](EmbedderIdentity) has a revision of its own and a name that ends in `int8`.
     ///
     /// # Cancel safety
     /// Dropping the future abandons the loading.
@@ -111,17 +139,19 @@ impl BertEmbedder {
     ///
     /// # Examples
     /// ```no_run
-    /// use agentkit_rag::embed::{BertEmbedder, Precision};
+    /// use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
     ///
     /// # async fn example() -> agentkit_core::Result<()> {
-    /// let embedder = BertEmbedder::load_in("models/all-MiniLM-L6-v2", Precision::Int8).await?;
+    /// let options = BertOptions::default().precision(Precision::Int8);
+    /// let embedder = BertEmbedder::load_with("models/all-MiniLM-L6-v2", options).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn load_in(folder: impl AsRef<Path>, precision: Precision) -> Result<Self> {
+    pub async fn load_with(folder: impl AsRef<Path>, options: BertOptions) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let load = move |ctx: &RunContext| Shared::load(&folder, precision, threads, ctx);
+        let machine = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = options.threads.unwrap_or_else(machine).get();
+        let load = move |ctx: &RunContext| Shared::load(&folder, options.precision, threads, ctx);
         let shared = RunContext::new().run_blocking(load).await?;
         Ok(Self { shared: Arc::new(shared), threads })
     }
