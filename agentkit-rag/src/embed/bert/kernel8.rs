@@ -140,6 +140,16 @@ mod x86 {
     /// How far ahead of its use the panel is asked for, in bytes.
     const AHEAD: usize = 32 * STEP;
 
+    /// Four bytes as one number.
+    ///
+    /// # Safety
+    /// They must be readable.
+    #[inline]
+    unsafe fn four(bytes: *const u8) -> i32 {
+        // SAFETY: the caller promises it; an array of bytes may stand anywhere.
+        i32::from_le_bytes(unsafe { bytes.cast::<[u8; GROUP]>().read() })
+    }
+
     /// Calls a tile whose number of rows is a constant.
     macro_rules! by_rows {
         ($name:ident, $sums:ident, $arguments:tt, $($rows:literal)*) => {
@@ -190,7 +200,7 @@ mod x86 {
                 let second = _mm512_loadu_si512(panel.wrapping_add(64).cast());
                 let values = left.wrapping_add(number.wrapping_mul(GROUP));
                 for (row, total) in totals.iter_mut().enumerate() {
-                    let value = values.wrapping_add(row.wrapping_mul(stride)).cast::<i32>().read_unaligned();
+                    let value = four(values.wrapping_add(row.wrapping_mul(stride)));
                     let value = _mm512_set1_epi32(value);
                     *total = [
                         _mm512_dpbusd_epi32(total[0], value, first),
@@ -239,7 +249,7 @@ mod x86 {
                 // SAFETY: `number` is a group, so the caller promises that the four bytes can be read; a group is
                 // four vectors long.
                 unsafe {
-                    let value = values.wrapping_add(row.wrapping_mul(stride)).cast::<i32>().read_unaligned();
+                    let value = four(values.wrapping_add(row.wrapping_mul(stride)));
                     let value = _mm256_set1_epi32(value);
                     for (part, total) in totals.iter_mut().enumerate() {
                         let weights = _mm256_loadu_si256(panel.wrapping_add(part.wrapping_mul(32)).cast());
@@ -294,8 +304,8 @@ mod x86 {
                         _mm256_cvtepi8_epi16(_mm_loadu_si128(part.cast()))
                     });
                     for (row, totals) in totals.iter_mut().enumerate() {
-                        let value = values.wrapping_add(row.wrapping_mul(stride)).cast::<i32>();
-                        let value = _mm256_cvtepu8_epi16(_mm_set1_epi32(value.read_unaligned()));
+                        let value = four(values.wrapping_add(row.wrapping_mul(stride)));
+                        let value = _mm256_cvtepu8_epi16(_mm_set1_epi32(value));
                         for (total, weights) in totals.iter_mut().zip(weights) {
                             *total = _mm256_add_epi32(*total, _mm256_madd_epi16(value, weights));
                         }
