@@ -173,3 +173,62 @@ pub(super) struct Target<'a> {
     pub(super) width: usize,
     pub(super) onto: Onto,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A value is at most half a step off, a weight too; the bound adds both up over the depth.
+        #[test]
+        fn a_product_of_bytes_is_as_close_to_the_definition_as_its_steps_allow(
+            rows in 0_usize..30,
+            depth in 1_usize..50,
+            width in 1_usize..70,
+            values in vec(-9.0_f32..9.0, 30 * 50 + 70 * 50 + 70),
+        ) {
+            let (left, rest) = values.split_at(rows * depth);
+            let (right, bias) = (&rest[..width * depth], &rest[width * depth..][..width]);
+            let panels = BytePanels::from_columns(right, depth, bias).unwrap();
+            let mut bytes = ByteRows::default();
+            bytes.set(left, depth);
+            let stride = width + 3;
+            let mut out = vec![1.0; rows * stride];
+            for onto in [Onto::Nothing, Onto::Sum] {
+                multiply(&bytes, &panels, &mut RowsMut { data: &mut out, stride }, onto).unwrap();
+            }
+            for (row, out) in left.chunks(depth).zip(out.chunks(stride)) {
+                for ((column, bias), found) in right.chunks(depth).zip(bias).zip(out) {
+                    let sum: f32 = row.iter().zip(column).map(|(a, b)| a * b).sum();
+                    let off = (0.5 * 18.0 / 255.0 + 0.5 * 9.0 / LARGEST) * 9.0 * f32::from(u16::try_from(depth).unwrap());
+                    prop_assert!((found - 2.0 * (sum + bias)).abs() <= 2.2 * off + 1e-3);
+                }
+                prop_assert!(out[width..].iter().all(|padding| padding.to_bits() == 1_f32.to_bits()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_quantised_alone_and_zero_stays_zero() {
+        let (mut both, mut one) = (ByteRows::default(), ByteRows::default());
+        both.set(&[0.0, 0.0, 0.0, -1.0, 0.0, 3.0], 3);
+        one.set(&[-1.0, 0.0, 3.0], 3);
+        assert_eq!((both.scales[0], &both.data.as_slice()[..3]), (RowScale::default(), [0; 3].as_slice()));
+        assert_eq!(both.scales[1], one.scales[0]);
+        assert_eq!(both.data.as_slice()[4..7], one.data.as_slice()[..3]);
+        assert_eq!(i32::from(one.data.as_slice()[1]), one.scales[0].zero);
+    }
+
+    #[test]
+    fn weights_that_cannot_be_laid_out_are_refused() {
+        let refused = |columns: &[f32], depth, bias: &[f32]| {
+            BytePanels::from_columns(columns, depth, bias).unwrap_err().kind()
+        };
+        assert_eq!(refused(&[f32::NAN, 1.0], 2, &[0.0]), ErrorKind::Corrupt);
+        assert_eq!(refused(&[1.0], 2, &[0.0]), ErrorKind::Internal);
+        assert_eq!(refused(&vec![1.0; MAX_DEPTH + 1], MAX_DEPTH + 1, &[0.0]), ErrorKind::Unsupported);
+    }
+}
