@@ -34,6 +34,8 @@ const WEIGHTS: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
 /// What the revision of a model in eight-bit integers begins with; to be changed with how they are computed.
 const INT8: &[u8] = b"int8, version 1";
+/// Texts up to this size are tokenised where they are; it takes less time than handing them to another thread.
+const INLINE_BYTES: usize = 512;
 /// Weights above this size are not a model for this runtime, which holds them in memory in single precision.
 const MAX_MODEL_BYTES: u64 = 8 << 30;
 
@@ -178,7 +180,11 @@ impl Embedder for BertEmbedder {
             return Ok(Vec::new());
         }
         let shared = Arc::clone(&self.shared);
-        let batches = ctx.run_blocking(move |ctx| shared.batches(side, &texts, ctx)).await?;
+        let batches = if texts.iter().map(String::len).sum::<usize>() <= INLINE_BYTES {
+            shared.batches(side, &texts, ctx)?
+        } else {
+            ctx.run_blocking(move |ctx| shared.batches(side, &texts, ctx)).await?
+        };
         let passes = batches.into_iter().map(|batch| self.shared.engine.run(batch, ctx));
         // Two jobs a thread, so that no thread waits for the next to be handed in.
         let vectors: Vec<Vec<Vec<f32>>> =
