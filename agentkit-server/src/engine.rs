@@ -9,7 +9,7 @@ use agentkit_core::{
     TenantScope,
 };
 use agentkit_rag::answer::{ExtractiveModel, RagAgent};
-use agentkit_rag::embed::BertEmbedder;
+use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
 use agentkit_rag::sqlite::SqliteMemory;
 use agentkit_rag::{DocumentSummary, Index, IndexStats, SourceDocument, StoredDocument, UpsertReport, load};
@@ -135,14 +135,16 @@ impl std::fmt::Debug for Engine {
 }
 
 async fn embedder(config: &Config, progress: &dyn Progress, ctx: &RunContext) -> Result<Arc<dyn Embedder>> {
-    match (config.embedder, &config.model) {
-        (EmbedderChoice::Hashing, _) => Ok(Arc::new(HashingEmbedder::new())),
-        (EmbedderChoice::Minilm, Some(folder)) => Ok(Arc::new(BertEmbedder::load(folder).await?)),
-        (EmbedderChoice::Minilm, None) => {
-            let folder = ModelStore::from_env()?.fetch(&ModelSpec::minilm(), progress, ctx).await?;
-            Ok(Arc::new(BertEmbedder::load(folder).await?))
-        }
-    }
+    let precision = match config.embedder {
+        EmbedderChoice::Hashing => return Ok(Arc::new(HashingEmbedder::new())),
+        EmbedderChoice::Minilm => Precision::Single,
+        EmbedderChoice::MinilmInt8 => Precision::Int8,
+    };
+    let folder = match &config.model {
+        Some(folder) => folder.clone(),
+        None => ModelStore::from_env()?.fetch(&ModelSpec::minilm(), progress, ctx).await?,
+    };
+    Ok(Arc::new(BertEmbedder::load_with(folder, BertOptions::default().precision(precision)).await?))
 }
 
 fn chat_model(chat: Option<&ChatConfig>) -> Result<Arc<dyn ChatModel>> {

@@ -3,5 +3,5 @@
 mod bert;
 mod cached;
 
-pub use self::bert::BertEmbedder;
+pub use self::bert::{BertEmbedder, BertOptions, Precision};
 pub use self::cached::CachedEmbedder;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agentkit_core::{EmbedSide, Embedder, ErrorKind, RunContext};
-use agentkit_rag::embed::BertEmbedder;
+use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, NoProgress};
 use serde::Deserialize;
 use tokenizers::Tokenizer;
@@ -36,6 +36,11 @@ async fn embedder() -> BertEmbedder {
     BertEmbedder::load(folder().await).await.unwrap()
 }
 
+async fn int8() -> BertEmbedder {
+    let options = BertOptions::default().precision(Precision::Int8);
+    BertEmbedder::load_with(folder().await, options).await.unwrap()
+}
+
 async fn vectors(embedder: &BertEmbedder, texts: &[&str]) -> Vec<Vec<f32>> {
     let texts = texts.iter().map(|text| (*text).to_owned()).collect();
     let embeddings = embedder.embed(EmbedSide::Document, texts, &RunContext::new()).await.unwrap();
@@ -64,6 +69,35 @@ async fn every_golden_text_has_its_reference_vector_alone_and_in_any_batch() {
     for (case, found) in cases.iter().zip(batch.iter().skip(1).step_by(3)) {
         assert!(distance(found, &case.embedding) < 1e-4, "in a batch: {:?}", case.text);
     }
+}
+
+#[tokio::test]
+async fn in_int8_every_golden_text_points_where_its_reference_does_and_the_batch_does_not_matter() {
+    let embedder = int8().await;
+    let cases = golden();
+    let long = "a long passage about nothing in particular, ".repeat(100);
+    let mut mixed: Vec<&str> = Vec::new();
+    let mut alone = Vec::new();
+    for case in &cases {
+        let vector = vectors(&embedder, &[&case.text]).await.remove(0);
+        let cosine: f32 = vector.iter().zip(&case.embedding).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.985, "{cosine} for {:?}", case.text);
+        alone.push(vector);
+        mixed.extend([long.as_str(), case.text.as_str(), "short"]);
+    }
+    let batch = vectors(&embedder, &mixed).await;
+    for (alone, found) in alone.iter().zip(batch.iter().skip(1).step_by(3)) {
+        assert!(distance(alone, found) < 1e-6);
+    }
+}
+
+#[tokio::test]
+async fn int8_is_another_space_than_single_precision() {
+    let single = embedder().await;
+    let bytes = int8().await;
+    assert_eq!(bytes.identity().name, "sentence-transformers/all-MiniLM-L6-v2 int8");
+    assert_ne!(bytes.identity().revision, single.identity().revision);
+    assert_eq!(bytes.identity().dimension, single.identity().dimension);
 }
 
 #[tokio::test]

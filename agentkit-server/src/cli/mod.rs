@@ -65,7 +65,7 @@ struct Common {
     /// Folder of an embedding model of the BERT family, instead of all-MiniLM-L6-v2
     #[arg(long, global = true, value_name = "PATH", help_heading = "Common options")]
     model: Option<PathBuf>,
-    /// Embedding model; `hashing` needs no files and has no sense of meaning, for tests
+    /// Embedding model; `minilm-int8` is faster and slightly less exact, `hashing` needs no files and has no sense of meaning, for tests
     #[arg(long, global = true, value_enum, help_heading = "Common options")]
     embedder: Option<EmbedderChoice>,
     /// Print JSON on standard output, one object a line

@@ -55,6 +55,20 @@ pub(super) enum Pooling {
     Cls,
 }
 
+/// In what numbers a model computes.
+///
+/// The two give different vectors of the same text, so an index made with one refuses the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Precision {
+    /// Single precision throughout: the vectors of the reference implementation.
+    #[default]
+    Single,
+    /// Eight-bit integers in the linear layers, everything else in single precision: several times faster, with
+    /// vectors that differ a little (`docs/adr/0015-int8-embedding.md`).
+    Int8,
+}
+
 /// Everything beside weights and vocabulary that decides what vector a text gets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Settings {

@@ -6,6 +6,7 @@
 
 use agentkit_core::{Error, Result};
 
+use super::bytes::{self, ByteRows};
 use super::config::{Activation, Pooling, Settings};
 use super::kernel::{self, Onto, multiply};
 use super::math;
@@ -22,16 +23,17 @@ pub(super) struct Encoder {
 /// Buffers of a forward pass, kept for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    states: Aligned,
-    projections: Aligned,
-    mixed: Aligned,
-    wide: Aligned,
+    states: Aligned<f32>,
+    projections: Aligned<f32>,
+    mixed: Aligned<f32>,
+    wide: Aligned<f32>,
+    bytes: ByteRows,
     attention: Attention,
 }
 
 #[derive(Debug, Default)]
 struct Attention {
-    scores: Aligned,
+    scores: Aligned<f32>,
     keys: Panels,
     values: Panels,
 }
@@ -52,12 +54,11 @@ impl Encoder {
         scratch: &mut Scratch,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<Vec<Vec<f32>>> {
-        let (hidden, wide) = (self.hidden(), self.settings.architecture.intermediate_size);
+        let hidden = self.hidden();
         let tokens = texts.iter().map(|text| text.len()).sum::<usize>();
         scratch.states.resize(tokens * hidden);
         scratch.projections.resize(tokens * 3 * hidden);
         scratch.mixed.resize(tokens * hidden);
-        scratch.wide.resize(tokens * wide);
         self.look_up(texts, scratch.states.as_mut_slice())?;
         for layer in &self.weights.layers {
             check()?;
@@ -90,20 +91,36 @@ impl Encoder {
     }
 
     fn layer(&self, layer: &Layer, texts: &[&[u32]], scratch: &mut Scratch) -> Result<()> {
-        let Scratch { states, projections, mixed, wide, attention } = scratch;
+        let Scratch { states, projections, mixed, wide, bytes, attention } = scratch;
         let (states, mixed) = (states.as_mut_slice(), mixed.as_mut_slice());
-        let (projections, wide) = (projections.as_mut_slice(), wide.as_mut_slice());
-        linear(&layer.attention_in, states, projections)?;
+        let projections = projections.as_mut_slice();
+        linear(&layer.attention_in, states, projections, Onto::Nothing, bytes)?;
         self.attend(texts, projections, mixed, attention)?;
-        add_linear(&layer.attention_out, mixed, states)?;
+        linear(&layer.attention_out, mixed, states, Onto::Sum, bytes)?;
         norm(&layer.attention_norm, states);
-        linear(&layer.forward_in, states, wide)?;
-        match self.settings.architecture.hidden_act {
+        for states in states.chunks_mut(layer.block_rows() * self.hidden()) {
+            self.feed_forward(layer, states, wide, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn feed_forward(
+        &self,
+        layer: &Layer,
+        states: &mut [f32],
+        wide: &mut Aligned<f32>,
+        bytes: &mut ByteRows,
+    ) -> Result<()> {
+        let architecture = &self.settings.architecture;
+        wide.resize(states.len() / self.hidden() * architecture.intermediate_size);
+        let wide = wide.as_mut_slice();
+        linear(&layer.forward_in, states, wide, Onto::Nothing, bytes)?;
+        match architecture.hidden_act {
             Activation::Gelu => kernel::gelu(wide),
             Activation::GeluNew => kernel::gelu_tanh(wide),
             Activation::Relu => wide.iter_mut().for_each(|value| *value = value.max(0.0)),
         }
-        add_linear(&layer.forward_out, wide, states)?;
+        linear(&layer.forward_out, wide, states, Onto::Sum, bytes)?;
         norm(&layer.forward_norm, states);
         Ok(())
     }
@@ -180,27 +197,26 @@ impl Attention {
     }
 }
 
-/// `out = input · weights + bias`.
-fn linear(layer: &Linear, input: &[f32], out: &mut [f32]) -> Result<()> {
-    for row in out.chunks_exact_mut(layer.bias.len()) {
-        row.copy_from_slice(&layer.bias);
+/// Writes or adds `input · weights + bias` to `out`.
+fn linear(layer: &Linear, input: &[f32], out: &mut [f32], onto: Onto, bytes: &mut ByteRows) -> Result<()> {
+    match layer {
+        Linear::Single { weights, bias } => {
+            for row in out.chunks_exact_mut(bias.len()) {
+                match onto {
+                    Onto::Nothing => row.copy_from_slice(bias),
+                    Onto::Sum => row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias),
+                }
+            }
+            let stride = weights.width();
+            let rows = out.len() / stride.max(1);
+            let input = Rows { data: input, stride: weights.depth() };
+            multiply(input, rows, weights, &mut RowsMut { data: out, stride }, Onto::Sum)
+        }
+        Linear::Int8(weights) => {
+            bytes.set(input, weights.depth());
+            bytes::multiply(bytes, weights, &mut RowsMut { data: out, stride: weights.width() }, onto)
+        }
     }
-    product(layer, input, out)
-}
-
-/// `out += input · weights + bias`.
-fn add_linear(layer: &Linear, input: &[f32], out: &mut [f32]) -> Result<()> {
-    for row in out.chunks_exact_mut(layer.bias.len()) {
-        row.iter_mut().zip(&layer.bias).for_each(|(value, bias)| *value += bias);
-    }
-    product(layer, input, out)
-}
-
-fn product(layer: &Linear, input: &[f32], out: &mut [f32]) -> Result<()> {
-    let stride = layer.weights.width();
-    let rows = out.len() / stride.max(1);
-    let input = Rows { data: input, stride: layer.weights.depth() };
-    multiply(input, rows, &layer.weights, &mut RowsMut { data: out, stride }, Onto::Sum)
 }
 
 fn norm(norm: &Norm, rows: &mut [f32]) {

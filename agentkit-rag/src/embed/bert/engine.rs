@@ -1,8 +1,8 @@
 //! Who computes when: bounded queues in front of the cores, with concurrent small calls joined into one pass.
 //!
 //! Every call becomes jobs of at most [`BATCH_TOKENS`] tokens. A job waits in a lane; for each job one runner waits
-//! for a permit of the lane, takes as many waiting jobs as fit one pass, and computes them on a blocking
-//! thread. While all permits are taken, jobs gather, so under load passes grow and the weights are read once for
+//! for a permit of the lane, takes as many waiting jobs as fit one pass, computes them on a blocking thread, and
+//! goes on while there are more: handing over to another thread would leave the core idle. While all permits are taken, jobs gather, so under load passes grow and the weights are read once for
 //! several queries; with no load a query runs at once and alone. Short jobs have a lane of their own: a query never
 //! waits behind an ingest, the operating system shares the cores between the two.
 //!
@@ -72,14 +72,7 @@ impl Engine {
         let job = Job { texts, ctx: ctx.clone(), reply };
         let short = job.tokens() <= SHORT_TOKENS;
         self.lane(short).push(job)?;
-        let engine = Arc::clone(self);
-        let permits = Arc::clone(&self.lane(short).permits);
-        tokio::spawn(async move {
-            // The semaphore is never closed.
-            if let Ok(permit) = permits.acquire_owned().await {
-                tokio::task::spawn_blocking(move || engine.pass(short, permit));
-            }
-        });
+        self.start(short);
         ctx.run(async {
             answer
                 .await
@@ -88,23 +81,42 @@ impl Engine {
         .await
     }
 
+    /// Sees to it that somebody takes the jobs of a lane: now if a permit is free, or when one gets free.
+    fn start(self: &Arc<Self>, short: bool) {
+        let engine = Arc::clone(self);
+        let permits = Arc::clone(&self.lane(short).permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            tokio::task::spawn_blocking(move || engine.passes(short, permit));
+            return;
+        }
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            if let Ok(permit) = permits.acquire_owned().await
+                && !engine.lane(short).is_empty()
+            {
+                tokio::task::spawn_blocking(move || engine.passes(short, permit));
+            }
+        });
+    }
+
     fn lane(&self, short: bool) -> &Lane {
         if short { &self.short } else { &self.bulk }
     }
 
-    /// Computes the jobs that wait, as many as fit one pass; there may be none left.
-    fn pass(&self, short: bool, _permit: OwnedSemaphorePermit) {
-        let jobs = self.lane(short).take();
-        if jobs.is_empty() {
-            return;
-        }
+    /// Computes the jobs that wait, pass by pass; there may be none left.
+    fn passes(&self, short: bool, _permit: OwnedSemaphorePermit) {
         let mut scratch = lock(&self.scratch).pop().unwrap_or_default();
-        let result = self.compute(&jobs, &mut scratch);
-        lock(&self.scratch).push(scratch);
-        match result {
-            Ok(vectors) => answer(jobs, vectors),
-            Err(error) => refuse(jobs, &error),
+        loop {
+            let jobs = self.lane(short).take();
+            if jobs.is_empty() {
+                break;
+            }
+            match self.compute(&jobs, &mut scratch) {
+                Ok(vectors) => answer(jobs, vectors),
+                Err(error) => refuse(jobs, &error),
+            }
         }
+        lock(&self.scratch).push(scratch);
     }
 
     fn compute(&self, jobs: &[Job], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>> {
@@ -128,6 +140,10 @@ impl Lane {
         }
         waiting.push_back(job);
         Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.waiting).is_empty()
     }
 
     /// The oldest jobs up to a full pass, without those that have been stopped.

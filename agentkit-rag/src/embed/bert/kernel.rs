@@ -17,6 +17,7 @@ use std::sync::LazyLock;
 
 use agentkit_core::Result;
 
+use super::bytes::{Columns, RowScale, Target};
 use super::math;
 use super::panels::{PANEL, Panels, Rows, RowsMut};
 
@@ -41,7 +42,11 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         {
             let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if fma && is_x86_feature_detected!("avx512f") {
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if fma && wide {
                 return Self::Avx512;
             }
             if fma {
@@ -257,7 +262,7 @@ macro_rules! leveled {
         $(#[$doc])*
         pub(super) fn $name($($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
             fn avx512($($argument: $type),*) {
                 math::$name::<true>($($argument),*);
             }
@@ -294,6 +299,14 @@ leveled! {
 leveled! {
     /// Layer normalisation of every row in place.
     layer_norm(rows: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32)
+}
+leveled! {
+    /// Quantises every row of `depth` values to bytes, `stride` apart, and says how.
+    quantize(rows: &[f32], depth: usize, stride: usize, out: &mut [u8], scales: &mut [RowScale])
+}
+leveled! {
+    /// Makes numbers of the sums of a product of bytes and adds the bias.
+    scale(sums: &[[i32; PANEL]], rows: &[RowScale], columns: &Columns, target: &mut Target<'_>)
 }
 
 #[cfg(test)]

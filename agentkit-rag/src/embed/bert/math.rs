@@ -1,7 +1,7 @@
 //! Elementwise mathematics of a transformer, written so that the compiler turns it into vector instructions.
 //!
 //! Functions are generic over `FMA`, whether the machine multiplies and adds in one instruction: without it
-//! `mul_add` is a call into the C library. Sums run in sixteen lanes, because the compiler may not reorder
+//! `mul_add` is a call into the C library. Sums run in lanes, because the compiler may not reorder
 //! floating-point additions itself. Every row is computed alone, so no row depends on its neighbours.
 //! `kernel` compiles them once for each instruction set.
 #![expect(
@@ -9,7 +9,16 @@
     reason = "the caller's instruction set only reaches what is inlined into it"
 )]
 
+use super::bytes::{Columns, RowScale, Target};
+use super::kernel::Onto;
+use super::panels::PANEL;
+
+/// A vector of AVX-512.
 const LANES: usize = 16;
+/// Vectors that a sum runs in, times their lanes.
+const WIDE: usize = 4 * LANES;
+/// 1.5 · 2²³: adding it rounds to an integer, kept in the low bits.
+const ROUND: f32 = 12_582_912.0;
 
 #[inline(always)]
 fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
@@ -58,7 +67,6 @@ fn erf<const FMA: bool>(x: f32) -> f32 {
 /// Range reduction by Cody and Waite (1980), then the Taylor polynomial on [-ln 2 / 2, ln 2 / 2].
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to an integer, kept in the low bits
     let x = x.max(-87.0);
     let shifted = fma::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
@@ -93,16 +101,17 @@ pub(super) fn gelu_tanh<const FMA: bool>(values: &mut [f32]) {
     }
 }
 
-/// Softmax of the first `length` values of every row of `stride`, in place.
+/// Softmax of the first `length` values of every row of `stride`, in place; the others become zero.
 #[inline(always)]
 pub(super) fn softmax<const FMA: bool>(rows: &mut [f32], stride: usize, length: usize) {
     for row in rows.chunks_exact_mut(stride.max(1)) {
-        let (row, _) = row.split_at_mut(length.min(stride));
-        let most = lanes(row, f32::NEG_INFINITY, f32::max);
+        // Whole rows keep to whole vectors, which a row up to `length` would not.
+        row.get_mut(length..).unwrap_or_default().fill(f32::NEG_INFINITY);
+        let most = fold(row, f32::NEG_INFINITY, larger);
         for value in &mut *row {
             *value = exp::<FMA>(*value - most);
         }
-        let scale = lanes(row, 0.0, |a, b| a + b).recip();
+        let scale = fold(row, 0.0, |a, b| a + b).recip();
         for value in row {
             *value *= scale;
         }
@@ -116,7 +125,7 @@ pub(super) fn layer_norm<const FMA: bool>(rows: &mut [f32], gain: &[f32], bias: 
     #[expect(clippy::cast_precision_loss, reason = "layers are far smaller than 2^24")]
     let share = (size as f32).recip();
     for row in rows.chunks_exact_mut(size.max(1)) {
-        let mean = lanes(row, 0.0, |a, b| a + b) * share;
+        let mean = fold(row, 0.0, |a, b| a + b) * share;
         for value in &mut *row {
             *value -= mean;
         }
@@ -128,31 +137,122 @@ pub(super) fn layer_norm<const FMA: bool>(rows: &mut [f32], gain: &[f32], bias: 
     }
 }
 
-/// Folds `values` in lanes, then the lanes.
+/// Quantises every row of `depth` values to bytes, `stride` apart, and says how.
 #[inline(always)]
-fn lanes(values: &[f32], start: f32, fold: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
-    let mut sums = [start; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum = fold(*sum, *value);
+pub(super) fn quantize<const FMA: bool>(
+    rows: &[f32],
+    depth: usize,
+    stride: usize,
+    out: &mut [u8],
+    scales: &mut [RowScale],
+) {
+    const STEPS: f32 = 255.0;
+    let outs = out.chunks_exact_mut(stride.max(1)).zip(scales);
+    for (row, (out, scale)) in rows.chunks_exact(depth.max(1)).zip(outs) {
+        // Zero has to be a step, because the padding of a column meets it.
+        let least = fold(row, 0.0, smaller);
+        let range = fold(row, 0.0, larger) - least;
+        let steps = if range > 0.0 { STEPS / range } else { 0.0 };
+        let zero = ROUND - least * steps - ROUND;
+        let shift = ROUND + zero;
+        for (byte, value) in out.iter_mut().zip(row) {
+            let shifted = fma::<FMA>(*value, steps, shift).clamp(ROUND, ROUND + STEPS);
+            *byte = shifted.to_bits().to_le_bytes()[0];
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "a whole number up to 255")]
+        let zero = zero as i32;
+        *scale = RowScale { step: range / STEPS, zero };
+    }
+}
+
+/// Makes numbers of the sums of a product of bytes and adds the bias.
+#[inline(always)]
+pub(super) fn scale<const FMA: bool>(
+    sums: &[[i32; PANEL]],
+    rows: &[RowScale],
+    columns: &Columns,
+    target: &mut Target<'_>,
+) {
+    let outs = target.data.chunks_mut(target.stride.max(1));
+    for ((sums, row), out) in sums.iter().zip(rows).zip(outs) {
+        let number = |at: usize| {
+            #[expect(clippy::cast_precision_loss, reason = "far finer than the steps")]
+            #[expect(clippy::indexing_slicing, reason = "all are arrays of this length")]
+            let (sum, step, bias) = (
+                sums[at].wrapping_sub(row.zero.wrapping_mul(columns.totals[at])) as f32,
+                columns.steps[at],
+                columns.bias[at],
+            );
+            fma::<FMA>(sum * row.step, step, bias)
+        };
+        // A fixed number of columns is what the compiler turns into whole vectors.
+        match (out.first_chunk_mut::<PANEL>().filter(|_| target.width == PANEL), target.onto) {
+            (Some(out), Onto::Nothing) => out.iter_mut().enumerate().for_each(|(at, out)| *out = number(at)),
+            (Some(out), Onto::Sum) => out.iter_mut().enumerate().for_each(|(at, out)| *out += number(at)),
+            (None, onto) => {
+                for (at, out) in out.iter_mut().take(target.width).enumerate() {
+                    *out = if onto == Onto::Sum { *out } else { 0.0 } + number(at);
+                }
+            }
         }
     }
-    let total = sums.into_iter().fold(start, fold);
-    rest.iter().copied().fold(total, fold)
+}
+
+/// The larger of two numbers; unlike `f32::max` a single instruction, and not defined for NaN.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// As [`larger`].
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// Folds `values` in lanes, then the lanes in halves.
+#[inline(always)]
+fn fold(values: &[f32], start: f32, fold: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
+    reduce(values, start, fold, fold)
 }
 
 #[inline(always)]
 fn squares<const FMA: bool>(values: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
+    reduce(values, 0.0, |sum, value| fma::<FMA>(value, value, sum), |a, b| a + b)
+}
+
+/// Takes `values` into lanes with `take` and joins the lanes with `join`. There are several vectors of lanes, because
+/// one would wait for its own last result each time.
+#[inline(always)]
+fn reduce(
+    values: &[f32],
+    start: f32,
+    take: impl Fn(f32, f32) -> f32 + Copy,
+    join: impl Fn(f32, f32) -> f32 + Copy,
+) -> f32 {
+    let mut lanes = [start; WIDE];
+    let (chunks, rest) = values.as_chunks::<WIDE>();
     for chunk in chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum = fma::<FMA>(*value, *value, *sum);
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = take(*lane, *value);
         }
     }
-    let total: f32 = sums.into_iter().sum();
-    rest.iter().fold(total, |sum, value| fma::<FMA>(*value, *value, sum))
+    let (chunks, rest) = rest.as_chunks::<LANES>();
+    for (lanes, chunk) in lanes.as_chunks_mut::<LANES>().0.iter_mut().zip(chunks) {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = take(*lane, *value);
+        }
+    }
+    let mut width = WIDE / 2;
+    while width > 0 {
+        let (low, high) = lanes.split_at_mut(width);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low = join(*low, *high);
+        }
+        width /= 2;
+    }
+    let [total, ..] = lanes;
+    rest.iter().fold(total, |total, value| take(total, *value))
 }
 
 /// Scales `row` to Euclidean norm 1; a zero row stays zero.
@@ -205,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn softmax_sums_to_one_and_leaves_the_padding() {
+    fn softmax_sums_to_one_and_clears_the_padding() {
         let mut rows: Vec<f32> = grid(0, 79).map(|x| x * 100.0).collect();
         softmax::<true>(&mut rows, 40, 37);
         for row in rows.chunks_exact(40) {
             assert!((row[..37].iter().sum::<f32>() - 1.0).abs() < 1e-6);
             assert!(row[..37].is_sorted());
         }
-        assert!((rows[37] - 3.7).abs() < 1e-6);
+        assert_eq!(rows[37..40], [0.0; 3]);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Sentence embeddings by a BERT model from a folder.
 
+mod bytes;
 mod config;
 mod counts;
 mod encoder;
 mod engine;
 mod kernel;
+mod kernel8;
 mod math;
 mod panels;
 mod tokens;
@@ -12,6 +14,7 @@ mod weights;
 
 use std::fmt;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +23,7 @@ use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Res
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+pub use self::config::Precision;
 use self::config::{Pooling, Settings, missing};
 use self::encoder::Encoder;
 use self::engine::{BATCH_TOKENS, Engine, Texts};
@@ -28,10 +32,15 @@ use self::weights::Weights;
 
 const WEIGHTS: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
+/// What the revision of a model in eight-bit integers begins with; to be changed with how they are computed.
+const INT8: &[u8] = b"int8, version 1";
+/// Texts up to this size are tokenised where they are; it takes less time than handing them to another thread.
+const INLINE_BYTES: usize = 512;
 /// Weights above this size are not a model for this runtime, which holds them in memory in single precision.
 const MAX_MODEL_BYTES: u64 = 8 << 30;
 
-/// An [`Embedder`] that runs a BERT-family sentence-transformers model on the CPU, in single precision.
+/// An [`Embedder`] that runs a BERT-family sentence-transformers model on the CPU, in single precision or, if
+/// [asked to](BertOptions::precision), in eight-bit integers.
 ///
 /// Pooling (mean or cls), normalisation, prompts for queries and documents, and the longest text come from the
 /// model's folder and are part of its [identity](EmbedderIdentity). Longer texts are cut. A text's vector does
@@ -58,6 +67,36 @@ pub struct BertEmbedder {
     threads: usize,
 }
 
+/// How a [`BertEmbedder`] computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BertOptions {
+    /// See [`BertOptions::precision`].
+    pub precision: Precision,
+    /// See [`BertOptions::threads`].
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl BertOptions {
+    /// In what numbers to compute: single precision unless said otherwise.
+    ///
+    /// The weights are the same file for every precision. What is computed in eight-bit integers is another
+    /// space: its [identity](EmbedderIdentity) has a revision of its own and a name that ends in `int8`.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// How many threads may compute queries, and as many again passages: as many as the machine has cores unless
+    /// said otherwise. A thread computes whole texts.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+}
+
 struct Shared {
     identity: EmbedderIdentity,
     settings: Settings,
@@ -78,6 +117,17 @@ impl BertEmbedder {
         Self::load(store.fetch(&ModelSpec::minilm(), &NoProgress, &RunContext::new()).await?).await
     }
 
+    /// Loads the model in `folder` with [`BertOptions::default`]; see [`BertEmbedder::load_with`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the loading.
+    ///
+    /// # Errors
+    /// As [`BertEmbedder::load_with`].
+    pub async fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::load_with(folder, BertOptions::default()).await
+    }
+
     /// Loads the model in `folder`: `config.json`, `tokenizer.json`, `model.safetensors`, and if present
     /// `modules.json`, `1_Pooling/config.json`, `sentence_bert_config.json` and
     /// `config_sentence_transformers.json`.
@@ -88,10 +138,23 @@ impl BertEmbedder {
     /// # Errors
     /// Not found (naming the missing file), corrupt (naming the damaged one), unsupported (an architecture or a
     /// pooling this embedder would compute wrongly), or unavailable.
-    pub async fn load(folder: impl AsRef<Path>) -> Result<Self> {
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
+    ///
+    /// # async fn example() -> agentkit_core::Result<()> {
+    /// let options = BertOptions::default().precision(Precision::Int8);
+    /// let embedder = BertEmbedder::load_with("models/all-MiniLM-L6-v2", options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn load_with(folder: impl AsRef<Path>, options: BertOptions) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let shared = RunContext::new().run_blocking(move |ctx| Shared::load(&folder, threads, ctx)).await?;
+        let machine = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = options.threads.unwrap_or_else(machine).get();
+        let load = move |ctx: &RunContext| Shared::load(&folder, options.precision, threads, ctx);
+        let shared = RunContext::new().run_blocking(load).await?;
         Ok(Self { shared: Arc::new(shared), threads })
     }
 }
@@ -117,7 +180,11 @@ impl Embedder for BertEmbedder {
             return Ok(Vec::new());
         }
         let shared = Arc::clone(&self.shared);
-        let batches = ctx.run_blocking(move |ctx| shared.batches(side, &texts, ctx)).await?;
+        let batches = if texts.iter().map(String::len).sum::<usize>() <= INLINE_BYTES {
+            shared.batches(side, &texts, ctx)?
+        } else {
+            ctx.run_blocking(move |ctx| shared.batches(side, &texts, ctx)).await?
+        };
         let passes = batches.into_iter().map(|batch| self.shared.engine.run(batch, ctx));
         // Two jobs a thread, so that no thread waits for the next to be handed in.
         let vectors: Vec<Vec<Vec<f32>>> =
@@ -127,7 +194,7 @@ impl Embedder for BertEmbedder {
 }
 
 impl Shared {
-    fn load(folder: &Path, threads: usize, ctx: &RunContext) -> Result<Self> {
+    fn load(folder: &Path, precision: Precision, threads: usize, ctx: &RunContext) -> Result<Self> {
         if !folder.is_dir() {
             return Err(Error::not_found(format!("model folder {} does not exist", folder.display())));
         }
@@ -140,10 +207,13 @@ impl Shared {
         }
         ctx.check()?;
         let (path, bytes) = read(folder, WEIGHTS)?;
-        let revision = revision(&settings, &[&vocabulary, &bytes])?;
+        let revision = revision(&settings, precision, &[&vocabulary, &bytes])?;
         ctx.check()?;
-        let weights = Weights::new(&path, &bytes, &settings.architecture)?;
-        let identity = identity(folder, &settings, revision);
+        let weights = Weights::new(&path, &bytes, &settings.architecture, precision)?;
+        let mut identity = identity(folder, &settings, revision);
+        if precision == Precision::Int8 {
+            identity.name.push_str(" int8");
+        }
         let engine = Arc::new(Engine::new(Encoder::new(weights, settings.clone()), threads));
         Ok(Self { identity, settings, tokens, engine })
     }
@@ -190,10 +260,13 @@ fn identity(folder: &Path, settings: &Settings, revision: String) -> EmbedderIde
 
 /// A hash of everything that decides what vector a text gets. The settings are hashed as understood, not as
 /// written, so that files which differ in irrelevant keys give the same revision.
-fn revision(settings: &Settings, files: &[&[u8]]) -> Result<String> {
+fn revision(settings: &Settings, precision: Precision, files: &[&[u8]]) -> Result<String> {
     let settings = serde_json::to_vec(settings)
         .map_err(|error| Error::internal("hash the settings of a model").with_source(error))?;
     let mut hasher = blake3::Hasher::new();
+    if precision == Precision::Int8 {
+        hasher.update(INT8);
+    }
     for part in std::iter::once(settings.as_slice()).chain(files.iter().copied()) {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }

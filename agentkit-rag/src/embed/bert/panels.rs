@@ -4,32 +4,33 @@ use agentkit_core::{Error, Result};
 
 /// Columns of a panel: two AVX-512 registers, four of AVX2.
 pub(super) const PANEL: usize = 32;
-/// Floats in a cache line, which a vector load should not straddle.
-const LINE: usize = 16;
+/// Bytes of a cache line, which a vector load should not straddle.
+const LINE: usize = 64;
 
 /// A buffer that starts on a cache line and grows when asked to.
 #[derive(Debug, Default)]
-pub(super) struct Aligned {
-    data: Vec<f32>,
+pub(super) struct Aligned<T> {
+    data: Vec<T>,
     start: usize,
     length: usize,
 }
 
-impl Aligned {
+impl<T: Copy + Default> Aligned<T> {
     /// Makes it `length` long; the content is then unspecified but initialised.
     pub(super) fn resize(&mut self, length: usize) {
-        if self.data.len() < length + LINE {
-            self.data = vec![0.0; length + LINE];
-            self.start = self.data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        let slack = LINE / size_of::<T>().max(1);
+        if self.data.len() < length + slack {
+            self.data = vec![T::default(); length + slack];
+            self.start = self.data.as_ptr().align_offset(LINE).min(slack);
         }
         self.length = length;
     }
 
-    pub(super) fn as_slice(&self) -> &[f32] {
+    pub(super) fn as_slice(&self) -> &[T] {
         self.data.get(self.start..self.start + self.length).unwrap_or_default()
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
         self.data.get_mut(self.start..self.start + self.length).unwrap_or_default()
     }
 }
@@ -40,7 +41,7 @@ impl Aligned {
 /// filled up with zeros.
 #[derive(Debug, Default)]
 pub(super) struct Panels {
-    data: Aligned,
+    data: Aligned<f32>,
     depth: usize,
     width: usize,
 }

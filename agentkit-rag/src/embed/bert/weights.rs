@@ -6,7 +6,8 @@ use std::path::Path;
 use agentkit_core::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 
-use super::config::Architecture;
+use super::bytes::BytePanels;
+use super::config::{Architecture, Precision};
 use super::panels::Panels;
 
 /// All weights a forward pass needs.
@@ -32,11 +33,35 @@ pub(super) struct Layer {
     pub(super) forward_norm: Norm,
 }
 
+impl Layer {
+    /// Rows that go through the feed-forward layers together. Weights of bytes fit the second-level cache beside the
+    /// wide states of some rows; those in single precision do not, and are best read once.
+    pub(super) fn block_rows(&self) -> usize {
+        match self.forward_in {
+            Linear::Single { .. } => 1 << 16,
+            Linear::Int8(_) => 96,
+        }
+    }
+}
+
 /// A product and an addition.
 #[derive(Debug)]
-pub(super) struct Linear {
-    pub(super) weights: Panels,
-    pub(super) bias: Vec<f32>,
+pub(super) enum Linear {
+    /// In single precision.
+    Single { weights: Panels, bias: Vec<f32> },
+    /// In bytes; the bias is with the weights.
+    Int8(BytePanels),
+}
+
+impl Linear {
+    fn new(precision: Precision, columns: &[f32], depth: usize, bias: Vec<f32>) -> Result<Self> {
+        Ok(match precision {
+            Precision::Single => {
+                Self::Single { weights: Panels::from_columns(columns, depth, bias.len())?, bias }
+            }
+            Precision::Int8 => Self::Int8(BytePanels::from_columns(columns, depth, &bias)?),
+        })
+    }
 }
 
 /// Layer normalisation.
@@ -49,11 +74,16 @@ pub(super) struct Norm {
 
 impl Weights {
     /// Reads the content of a safetensors `file`.
-    pub(super) fn new(file: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Self> {
+    pub(super) fn new(
+        file: &Path,
+        bytes: &[u8],
+        architecture: &Architecture,
+        precision: Precision,
+    ) -> Result<Self> {
         let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
             Error::corrupt(format!("{} is damaged; fetch the model again", file.display())).with_source(error)
         })?;
-        Reader { file, tensors, architecture }.weights()
+        Reader { file, tensors, architecture, precision }.weights()
     }
 }
 
@@ -61,6 +91,7 @@ struct Reader<'a> {
     file: &'a Path,
     tensors: HashMap<String, Tensor>,
     architecture: &'a Architecture,
+    precision: Precision,
 }
 
 impl Reader<'_> {
@@ -106,13 +137,13 @@ impl Reader<'_> {
                 columns.iter_mut().chain(&mut bias).for_each(|value| *value *= scale);
             }
         }
-        Ok(Linear { weights: Panels::from_columns(&columns, hidden, 3 * hidden)?, bias })
+        Linear::new(self.precision, &columns, hidden, bias)
     }
 
     fn linear(&mut self, name: &str, depth: usize, width: usize) -> Result<Linear> {
         let columns = self.take(&format!("{name}.weight"), depth * width)?;
         let bias = self.take(&format!("{name}.bias"), width)?;
-        Ok(Linear { weights: Panels::from_columns(&columns, depth, width)?, bias })
+        Linear::new(self.precision, &columns, depth, bias)
     }
 
     /// Old models call gain and bias gamma and beta.
