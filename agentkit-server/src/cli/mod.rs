@@ -1,6 +1,7 @@
 //! The command line: what each command does, with its flags, and how a failure is told.
 
 mod ask;
+mod bench;
 mod configuration;
 mod demo;
 mod eval;
@@ -89,6 +90,9 @@ enum Command {
     Ask(ask::AskArguments),
     /// Measure retrieval on a data set in BEIR form
     Eval(eval::Arguments),
+    /// Measure the index at size, without a model
+    #[command(subcommand)]
+    Bench(bench::Action),
     /// Fetch and list local models
     #[command(subcommand)]
     Models(models::Action),
@@ -168,6 +172,7 @@ async fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Search(arguments) => ask::search(session, arguments).await,
         Command::Ask(arguments) => ask::ask(session, arguments).await,
         Command::Eval(arguments) => eval::run(session, arguments).await,
+        Command::Bench(action) => bench::run(session, action).await,
         Command::Models(action) => models::run(session, action).await,
         Command::Config(action) => configuration::run(&session, &action),
     }
