@@ -78,10 +78,6 @@ impl<T> Best<T> {
         self.threshold
     }
 
-    pub(super) fn threshold(&self) -> f32 {
-        self.threshold
-    }
-
     pub(super) fn into_items(mut self) -> Vec<(f32, T)> {
         if self.items.len() > self.limit {
             self.shrink();
