@@ -1,13 +1,14 @@
-//! BM25 top 10 against plain Tantivy over the same passages, in turns, with one client and with two.
+//! BM25 top 10 against plain Tantivy, in turns, with one client and with two.
 //!
-//! Both analyse alike and read the text of what they find. Plain Tantivy is what a user would write with it: the
-//! query's words in one `BooleanQuery`, `TopDocs`, the stored text, all of it in memory. The vectors are all equal, so
-//! that no graph is built beside the measurement.
+//! Plain Tantivy is what a user would write with it: the query's words in one `BooleanQuery`, `TopDocs`, the stored
+//! record of what is found, everything in memory. It searches the very segments of agentkit's index, and once more an
+//! index of its own that is merged into one segment, which no index that is written to stays for long. The vectors
+//! are all equal, so that no graph is built beside the measurement.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to measure")]
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,9 @@ use agentkit_core::{
 use async_trait::async_trait;
 use benches::{Data, Figures, build, is_measuring, size};
 use tantivy::collector::TopDocs;
+use tantivy::directory::{Directory as _, RamDirectory};
 use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
-use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value as _};
+use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions, Value as _};
 use tantivy::tokenizer::{
     Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter, TextAnalyzer,
 };
@@ -28,6 +30,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 const TOP_K: usize = 10;
+/// What comes before the checksum of a small file.
+const SEAL: &[u8] = b"\n#crc32:";
 /// Times that each side answers all queries, in turns; of each query the fastest counts, since other programs use
 /// the machine as well.
 const ROUNDS: usize = 9;
@@ -50,43 +54,63 @@ impl Embedder for Constant {
     }
 }
 
-/// An index as a user of Tantivy would make it.
+/// An index as a user of Tantivy would search it.
 #[derive(Clone)]
 struct Plain {
     searcher: Searcher,
     analyzer: TextAnalyzer,
-    number: Field,
     text: Field,
+    /// What is read of a hit.
+    stored: Field,
 }
 
 impl Plain {
-    fn build(passages: &[String]) -> tantivy::Result<Self> {
-        let stop_words = StopWordFilter::new(Language::English).expect("English is known");
-        let analyzer = TextAnalyzer::builder(SimpleTokenizer::default())
-            .filter(RemoveLongFilter::limit(64))
-            .filter(LowerCaser)
-            .filter(stop_words)
-            .filter(Stemmer::new(Language::English))
-            .build();
+    /// The segments of agentkit's index, copied into memory as they are.
+    fn same(folder: &Path) -> tantivy::Result<Self> {
+        let meta = find(folder, "meta.json").expect("the index has a text index");
+        let memory = RamDirectory::create();
+        for entry in meta.parent().expect("a file has a folder").read_dir()? {
+            let path = entry?.path();
+            let bytes = std::fs::read(&path)?;
+            // Agentkit puts a checksum behind the content of small files.
+            let content = bytes.windows(SEAL.len()).rposition(|part| part == SEAL);
+            let content = content.filter(|_| path.extension().is_some_and(|end| end == "json"));
+            let content = bytes.get(..content.unwrap_or(bytes.len())).expect("a part of it");
+            memory.atomic_write(path.file_name().expect("a file has a name").as_ref(), content)?;
+        }
+        let index = tantivy::Index::open(memory)?;
+        let field = |name| index.schema().get_field(name);
+        Self::new(&index, field("text")?, field("stored")?)
+    }
+
+    /// An index of its own in one segment.
+    fn merged(passages: &[String]) -> tantivy::Result<Self> {
         let mut schema = Schema::builder();
         let indexing = TextFieldIndexing::default()
             .set_tokenizer("english")
             .set_index_option(IndexRecordOption::WithFreqsAndPositions);
-        let number = schema.add_u64_field("number", STORED);
         let text =
             schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing).set_stored());
         let index = tantivy::Index::create_in_ram(schema.build());
-        index.tokenizers().register("english", analyzer.clone());
+        index.tokenizers().register("english", analyzer());
         let mut writer = index.writer_with_num_threads(1, 64 << 20)?;
-        for (id, passage) in (0_u64..).zip(passages) {
-            writer.add_document(doc!(number => id, text => passage.as_str()))?;
+        for passage in passages {
+            writer.add_document(doc!(text => passage.as_str()))?;
         }
         writer.commit()?;
+        let segments = index.searchable_segment_ids()?;
+        if segments.len() > 1 {
+            writer.merge(&segments).wait()?;
+        }
         writer.wait_merging_threads()?;
-        Ok(Self { searcher: index.reader()?.searcher(), analyzer, number, text })
+        Self::new(&index, text, text)
     }
 
-    fn search(&self, query: &str) -> tantivy::Result<Vec<(u64, String)>> {
+    fn new(index: &tantivy::Index, text: Field, stored: Field) -> tantivy::Result<Self> {
+        Ok(Self { searcher: index.reader()?.searcher(), analyzer: analyzer(), text, stored })
+    }
+
+    fn search(&self, query: &str) -> tantivy::Result<Vec<Vec<u8>>> {
         let mut analyzer = self.analyzer.clone();
         let mut seen = HashSet::new();
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
@@ -101,12 +125,23 @@ impl Plain {
         let found = self.searcher.search(&BooleanQuery::new(clauses), &best)?;
         let read = |(_, address)| {
             let stored: TantivyDocument = self.searcher.doc(address)?;
-            let number = stored.get_first(self.number).and_then(|value| value.as_u64());
-            let text = stored.get_first(self.text).and_then(|value| value.as_str().map(str::to_owned));
-            Ok((number.unwrap_or_default(), text.unwrap_or_default()))
+            let value = stored.get_first(self.stored);
+            let bytes = value.and_then(|v| v.as_bytes().or_else(|| v.as_str().map(str::as_bytes)));
+            Ok(bytes.unwrap_or_default().to_vec())
         };
         found.into_iter().map(read).collect()
     }
+}
+
+/// The analysis that agentkit uses.
+fn analyzer() -> TextAnalyzer {
+    let stop_words = StopWordFilter::new(Language::English).expect("English is known");
+    TextAnalyzer::builder(SimpleTokenizer::default())
+        .filter(RemoveLongFilter::limit(64))
+        .filter(LowerCaser)
+        .filter(stop_words)
+        .filter(Stemmer::new(Language::English))
+        .build()
 }
 
 fn main() {
@@ -118,13 +153,9 @@ fn main() {
     let runtime = Runtime::new().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let index = runtime.block_on(build(folder.path(), &data)).expect("the index is built");
-    let plain = Plain::build(&data.passages).expect("the plain index is built");
-    println!(
-        "{} passages; plain Tantivy has {} segments, agentkit {}",
-        data.passages.len(),
-        plain.searcher.segment_readers().len(),
-        segments(folder.path())
-    );
+    let same = Plain::same(folder.path()).expect("Tantivy opens the index");
+    let merged = Plain::merged(&data.passages).expect("the plain index is built");
+    println!("{} passages in {} segments", data.passages.len(), same.searcher.segment_readers().len());
     let queries: Arc<Vec<String>> = Arc::new(data.queries.iter().map(|query| query.text.clone()).collect());
     let ours = move |query: String| {
         let index = index.clone();
@@ -132,37 +163,41 @@ fn main() {
             let lexical = SearchPlan::Lexical { candidates: TOP_K };
             let request = SearchRequest::new(TenantScope::local(), query).plan(lexical).top_k(TOP_K);
             let response = index.search(&request, &RunContext::new()).await.expect("the search succeeds");
-            let hits = response.hits.into_iter().map(|hit| hit.passage);
-            hits.map(|hit| (hit.document_id.as_str().parse().expect("a number"), hit.text)).collect()
+            response.hits.into_iter().map(|hit| hit.passage.text.into_bytes()).collect()
         }
     };
-    let theirs = move |query: String| {
-        let plain = plain.clone();
-        async move { plain.search(&query).expect("the search succeeds") }
+    let plain = |plain: Plain| {
+        move |query: String| {
+            let plain = plain.clone();
+            async move { plain.search(&query).expect("the search succeeds") }
+        }
     };
-    runtime.block_on(agreement(&queries, &ours, &theirs));
+    let (same, merged) = (plain(same), plain(merged));
+    runtime.block_on(agreement(&queries, &ours, &merged));
     for clients in [1, 2_u32] {
-        let (mut us, mut them) = (vec![Duration::MAX; queries.len()], vec![Duration::MAX; queries.len()]);
+        let mut times = [(); 3].map(|()| vec![Duration::MAX; queries.len()]);
+        let [us, on_same, on_merged] = &mut times;
         for _ in 0..ROUNDS {
-            fastest(&mut us, runtime.block_on(round(&queries, clients as usize, &ours)));
-            fastest(&mut them, runtime.block_on(round(&queries, clients as usize, &theirs)));
+            fastest(us, runtime.block_on(round(&queries, clients as usize, &ours)));
+            fastest(on_same, runtime.block_on(round(&queries, clients as usize, &same)));
+            fastest(on_merged, runtime.block_on(round(&queries, clients as usize, &merged)));
         }
-        compare(clients, us, them);
+        compare(clients, times);
     }
 }
 
 /// How many of the passages found by one side the other finds too.
 async fn agreement<A, B>(queries: &[String], ours: &impl Fn(String) -> A, theirs: &impl Fn(String) -> B)
 where
-    A: Future<Output = Vec<(u64, String)>>,
-    B: Future<Output = Vec<(u64, String)>>,
+    A: Future<Output = Vec<Vec<u8>>>,
+    B: Future<Output = Vec<Vec<u8>>>,
 {
     let (mut both, mut all) = (0_u32, 0_u32);
     for query in queries {
-        let us: HashSet<u64> = ours(query.clone()).await.into_iter().map(|(number, _)| number).collect();
-        for (number, _) in theirs(query.clone()).await {
+        let us: HashSet<Vec<u8>> = ours(query.clone()).await.into_iter().collect();
+        for passage in theirs(query.clone()).await {
             all += 1;
-            both += u32::from(us.contains(&number));
+            both += u32::from(us.contains(&passage));
         }
     }
     println!("passages that both find: {:.3}", f64::from(both) / f64::from(all.max(1)));
@@ -175,7 +210,7 @@ async fn round<F>(
     search: &(impl Fn(String) -> F + Clone + Send + 'static),
 ) -> Vec<(usize, Duration)>
 where
-    F: Future<Output = Vec<(u64, String)>> + Send,
+    F: Future<Output = Vec<Vec<u8>>> + Send,
 {
     let mut tasks = JoinSet::new();
     for client in 0..clients {
@@ -201,30 +236,24 @@ fn fastest(best: &mut [Duration], times: Vec<(usize, Duration)>) {
     }
 }
 
-/// Prints both sides and their ratio; the rate is that of clients that never wait.
-fn compare(clients: u32, ours: Vec<Duration>, theirs: Vec<Duration>) {
-    let figures = |times: Vec<Duration>| {
+/// Prints all sides and their ratios; the rate is that of clients that never wait.
+fn compare(clients: u32, times: [Vec<Duration>; 3]) {
+    let [us, same, merged] = times.map(|times| {
         let elapsed = times.iter().sum::<Duration>() / clients;
         Figures::new(times, elapsed)
-    };
-    let (us, them) = (figures(ours), figures(theirs));
+    });
     println!("{clients} clients, agentkit: {us}");
-    println!("{clients} clients, plain Tantivy: {them}");
-    println!(
-        "{clients} clients, agentkit / plain Tantivy: {:.2} × searches per second",
-        us.per_second / them.per_second
-    );
+    for (name, plain) in [("on the same segments", same), ("merged into one", merged)] {
+        println!("{clients} clients, plain Tantivy {name}: {plain}");
+        let ratio = us.per_second / plain.per_second;
+        println!("{clients} clients, agentkit / plain Tantivy {name}: {ratio:.2} × searches per second");
+    }
 }
 
-/// Segments below a folder, told by their files of stored fields.
-fn segments(folder: &Path) -> usize {
-    let entries = folder.read_dir().expect("the folder is read").map(|entry| entry.expect("an entry").path());
-    let count = |path: std::path::PathBuf| {
-        if path.is_dir() {
-            segments(&path)
-        } else {
-            usize::from(path.extension().is_some_and(|end| end == "store"))
-        }
-    };
-    entries.map(count).sum()
+/// A file of this name somewhere below the folder.
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    folder.read_dir().expect("the folder is read").find_map(|entry| {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
+    })
 }
