@@ -2,6 +2,7 @@
 
 mod ask;
 mod backup;
+mod bench;
 mod configuration;
 mod demo;
 mod eval;
@@ -96,6 +97,9 @@ enum Command {
     Restore(backup::RestoreArguments),
     /// Read everything in the data directory or a backup and check that it is sound
     Verify(backup::VerifyArguments),
+    /// Measure the index at size, without a model
+    #[command(subcommand)]
+    Bench(bench::Action),
     /// Fetch and list local models
     #[command(subcommand)]
     Models(models::Action),
@@ -178,6 +182,7 @@ async fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Backup(arguments) => backup::backup(session, arguments).await,
         Command::Restore(arguments) => backup::restore(session, arguments).await,
         Command::Verify(arguments) => backup::verify(session, arguments).await,
+        Command::Bench(action) => bench::run(session, action).await,
         Command::Models(action) => models::run(session, action).await,
         Command::Config(action) => configuration::run(&session, &action),
     }

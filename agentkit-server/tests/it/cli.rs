@@ -106,7 +106,7 @@ fn wrong_usage_and_failures_have_their_own_exit_codes() {
 fn help_names_every_command() {
     let output = Folder::new().command(&[]).arg("--help").output().unwrap();
     let help = text(&output.stdout);
-    for command in ["demo", "serve", "ingest", "search", "ask", "eval", "models", "config"] {
+    for command in ["demo", "serve", "ingest", "search", "ask", "eval", "bench", "models", "config"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in {help}");
     }
 }

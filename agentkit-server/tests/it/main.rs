@@ -9,6 +9,7 @@
 
 mod answers;
 mod bad_input;
+mod bench;
 mod cli;
 mod description;
 mod documents;
