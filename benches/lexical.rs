@@ -71,6 +71,9 @@ impl Plain {
         let memory = RamDirectory::create();
         for entry in meta.parent().expect("a file has a folder").read_dir()? {
             let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "lock") {
+                continue;
+            }
             let bytes = std::fs::read(&path)?;
             // Agentkit puts a checksum behind the content of small files.
             let content = bytes.windows(SEAL.len()).rposition(|part| part == SEAL);
