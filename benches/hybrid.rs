@@ -105,8 +105,10 @@ async fn search(index: &Index, data: &Data, clients: usize) -> (Figures, f64) {
 }
 
 fn request(text: &str) -> SearchRequest {
-    let inputs =
-        vec![SearchPlan::Dense { candidates: CANDIDATES, exact: false }, SearchPlan::Lexical { candidates: CANDIDATES }];
+    let inputs = vec![
+        SearchPlan::Dense { candidates: CANDIDATES, exact: false },
+        SearchPlan::Lexical { candidates: CANDIDATES },
+    ];
     let plan = SearchPlan::Fuse { method: Fusion::Rrf { k: 60.0 }, inputs };
     SearchRequest::new(TenantScope::local(), text).plan(plan).top_k(10)
 }

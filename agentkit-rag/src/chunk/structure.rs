@@ -186,7 +186,7 @@ impl Plan<'_> {
     /// Makes a chunk of `piece`, or several if the sum over its words was too low an estimate.
     fn finish(&self, piece: &Piece, exact: &TokenSizer<'_>, chunks: &mut Vec<Chunk>) {
         let context = self.context(piece.first, piece.last);
-        let budget = self.budget(&context);
+        let budget = self.chunker.max.saturating_sub(RESERVED_TOKENS + exact.size(&context)).max(1);
         if exact.size(self.slice(&piece.range)) <= budget {
             chunks.push(self.chunk(piece.range.clone(), context));
             return;

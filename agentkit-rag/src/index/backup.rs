@@ -118,18 +118,16 @@ fn scopes(root: &Folder) -> Result<Vec<TenantScope>> {
 
 /// The files of one commit, by name, open.
 fn open_files(partition: &Folder) -> Result<Vec<(String, OwnedBytes)>> {
-    // Where nothing may be written there is nobody who removes files either.
-    let _lock = store::lock_removal(partition).ok();
-    let (meta, commit, segments) = store::committed(partition)?;
+    let last = store::committed(partition)?;
     let open = |name: String| {
         let path = partition.at(&name);
         let opened = partition.storage.map(&path);
         Ok((name, opened.map_err(|error| Error::io(format!("read {}", path.display()), error))?))
     };
-    let mut files = segments.into_iter().map(open).collect::<Result<Vec<_>>>()?;
-    files.push((store::META.into(), OwnedBytes::new(meta)));
-    for extent in commit.logs {
-        let (name, log) = open(extent.file)?;
+    let mut files = last.segments.iter().cloned().map(open).collect::<Result<Vec<_>>>()?;
+    files.push((store::META.into(), OwnedBytes::new(last.meta.clone())));
+    for extent in &last.commit.logs {
+        let (name, log) = open(extent.file.clone())?;
         let length = usize::try_from(extent.bytes).unwrap_or(usize::MAX);
         if log.len() < length {
             return Err(Error::corrupt(format!("{} is too short", partition.at(&name).display())));

@@ -108,19 +108,30 @@ pub(super) fn read(folder: &Folder, dimension: usize) -> Result<Snapshot> {
     }
 }
 
-/// Keeps files that the last commit names from being removed until it is dropped.
-pub(super) fn lock_removal(folder: &Folder) -> std::io::Result<Lock> {
+/// Keeps files that the last commit names from being removed until it is dropped. Opening a text index takes the same
+/// lock, so that must not be done while it is held.
+fn lock_removal(folder: &Folder) -> std::io::Result<Lock> {
     folder.storage.lock(&folder.folder(TEXT).at(&META_LOCK.filepath))
 }
 
 /// The last commit: `meta.json` as it is, what it says, and the names of its segment files.
-pub(super) fn committed(folder: &Folder) -> Result<(Vec<u8>, Commit, Vec<String>)> {
+pub(super) struct Committed {
+    pub(super) meta: Vec<u8>,
+    pub(super) commit: Commit,
+    pub(super) segments: Vec<String>,
+    /// Keeps the files from being removed. Where nothing may be written there is nobody who removes any.
+    _lock: Option<Lock>,
+}
+
+/// Looks at the last commit, whose files stay as long as the answer is held.
+pub(super) fn committed(folder: &Folder) -> Result<Committed> {
     let path = folder.at(META);
     let read = || {
         let bytes = folder.storage.read(&path);
         bytes.map_err(|error| Error::io(format!("read {}", path.display()), error))
     };
     let text = TextIndex::open(folder, false)?;
+    let lock = lock_removal(folder).ok();
     loop {
         let before = read()?;
         let (commit, metas) = (text.commit()?, text.index.load_metas().map_err(text_index_failed)?);
@@ -136,7 +147,7 @@ pub(super) fn committed(folder: &Folder) -> Result<(Vec<u8>, Commit, Vec<String>
                 segments.push(name);
             }
         }
-        return Ok((before, commit, segments));
+        return Ok(Committed { meta: before, commit, segments, _lock: lock });
     }
 }
 

@@ -7,6 +7,8 @@ mod answer_quality;
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod compat;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod crash;

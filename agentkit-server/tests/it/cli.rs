@@ -179,3 +179,30 @@ fn a_server_and_the_command_line_share_the_data_directory() {
     let remote = folder.run(&["ingest", "notes", "--server", &restarted.url]);
     assert!(text(&remote.stdout).contains("0 documents written, 2 unchanged"), "{}", text(&remote.stdout));
 }
+
+#[test]
+fn a_backup_is_taken_beside_a_running_server_verified_and_restored() {
+    let folder = Folder::new();
+    folder.json(&["ingest", "notes"]);
+    let server = Server::start(&folder);
+    let backup = folder.json(&["backup", "copy"]);
+    assert_eq!(backup[0]["documents"], 2);
+    drop(server);
+    assert_eq!(folder.json(&["verify", "copy"])[0]["chunks"], backup[0]["chunks"]);
+    folder.json(&["restore", "copy", "--data-dir", "again"]);
+    let found = folder.json(&["search", "green tea", "--data-dir", "again"]);
+    assert!(found[0].to_string().contains("80 degrees"), "{found:?}");
+
+    for wrong in [&["restore", "copy", "--data-dir", "again"][..], &["backup", "agentkit-data/inside"]] {
+        let output = folder.run(wrong);
+        assert_eq!(output.status.code(), Some(1), "{wrong:?}");
+        assert!(text(&output.stderr).contains("name a"), "{}", text(&output.stderr));
+    }
+    let log = "copy/index/partitions/local/default/vectors-000001.log";
+    let mut damaged = std::fs::read(folder.path().join(log)).unwrap();
+    damaged[40] ^= 1;
+    std::fs::write(folder.path().join(log), damaged).unwrap();
+    let output = folder.run(&["verify", "copy"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("vectors-000001.log"), "{}", text(&output.stderr));
+}

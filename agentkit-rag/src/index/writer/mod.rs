@@ -194,7 +194,13 @@ impl Worker {
                     }
                     self.commit(group);
                 }
-                Command::Compact(done) => self.upkeep.request(done),
+                Command::Compact(done) => match self.reopen() {
+                    Ok(()) => self.upkeep.request(done),
+                    Err(error) => {
+                        // One who no longer waits does not hear it.
+                        let _ = done.send(Err(error));
+                    }
+                },
                 Command::Finished(finished) => self.finish(finished),
             }
             self.look_after();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{Error, Result, RunContext};
+use tantivy::TantivyError;
 use tantivy::index::SegmentId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,9 +34,10 @@ pub(super) struct Finished {
 }
 
 enum Work {
-    Merged(Result<()>),
+    /// Whether the merge counts; it does not if a commit has meanwhile removed one of its segments.
+    Merged(Result<bool>),
     /// As `Merged`, for a request.
-    Purged(Result<()>),
+    Purged(Result<bool>),
     Rewritten(Rewrite, Result<Option<LogExtent>>),
     Waited,
 }
@@ -134,10 +136,16 @@ impl Upkeep {
         &mut self,
         store: &mut Store,
         segments: &[SegmentId],
-        work: fn(Result<()>) -> Work,
+        work: fn(Result<bool>) -> Work,
     ) -> Result<()> {
         let merging = store.merge(segments);
-        self.spawn(move |_| work(merging.wait().map(|_| ()).map_err(text_index_failed)))
+        self.spawn(move |_| {
+            work(match merging.wait() {
+                Ok(_) => Ok(true),
+                Err(TantivyError::InvalidArgument(_)) => Ok(false),
+                Err(error) => Err(text_index_failed(error)),
+            })
+        })
     }
 
     fn start_rewrite(&mut self, rewrite: Rewrite, snapshot: &Arc<Snapshot>) -> Result<()> {
@@ -173,13 +181,16 @@ impl Upkeep {
         }
         self.job = None;
         match finished.work {
-            Work::Merged(merged) => merged.map(|()| true),
+            Work::Merged(merged) => merged,
             Work::Purged(merged) => {
-                merged?;
+                let merged = merged?;
                 if let Some(request) = self.requests.front_mut() {
-                    request.step = Step::Vectors;
+                    request.waited += 1;
+                    if merged || request.waited > PATIENCE {
+                        request.step = Step::Vectors;
+                    }
                 }
-                Ok(true)
+                Ok(merged)
             }
             Work::Rewritten(rewrite, written) => {
                 store.swap_logs(&rewrite, written?)?;
