@@ -167,6 +167,8 @@ impl Store {
         let text = TextIndex::open(folder, true)?;
         let writer = text.index.writer_with_num_threads(1, WRITER_BYTES).map_err(text_index_failed)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
+        // A process that was killed may have left a file of deletions under the very name the next commit needs.
+        writer.garbage_collect_files().wait().map_err(text_index_failed)?;
         let commit = text.commit()?;
         let (logs, mut vectors) = Logs::open(folder, dimension, &commit.logs)?;
         vectors.skip_to(commit.slots as usize);

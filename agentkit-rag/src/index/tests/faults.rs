@@ -60,20 +60,21 @@ async fn carry_out(index: &Index, step: &Step) -> Result<()> {
     }
 }
 
-/// Runs the history as far as it goes: the documents acknowledged, and those if the step that failed counts too.
-async fn run_history(disk: &Simulated) -> (Documents, Documents) {
+/// Runs the history as far as it goes: the documents acknowledged, those if the step that failed counts too, and
+/// that step.
+async fn run_history(disk: &Simulated) -> (Documents, Documents, Option<Step>) {
     let mut acknowledged = Documents::new();
-    let Ok(index) = open(disk).await else { return (acknowledged.clone(), acknowledged) };
+    let Ok(index) = open(disk).await else { return (acknowledged.clone(), acknowledged, None) };
     for step in history() {
         let mut next = acknowledged.clone();
         apply(&mut next, &step);
         if carry_out(&index, &step).await.is_err() {
             // A step is in doubt only if nothing after it was tried.
-            return (acknowledged, next);
+            return (acknowledged, next, Some(step));
         }
         acknowledged = next;
     }
-    (acknowledged.clone(), acknowledged)
+    (acknowledged.clone(), acknowledged, None)
 }
 
 /// One of the two states is there, and the index can be written to.
@@ -97,6 +98,14 @@ async fn check(disk: &Simulated, states: (Documents, Documents), what: &str) {
     check_legs(&index, &documents).await.unwrap_or_else(|error| panic!("{what}: {}", error.chain()));
 }
 
+/// The step that failed is carried out by the next process, whatever files the first try has left.
+async fn try_again(disk: &Simulated, after: &Documents, failed: Option<&Step>, what: &str) {
+    let Some(step) = failed else { return };
+    let index = open(disk).await.unwrap_or_else(|error| panic!("{what}: {}", error.chain()));
+    carry_out(&index, step).await.unwrap_or_else(|error| panic!("{what}, again: {}", error.chain()));
+    check_legs(&index, after).await.unwrap_or_else(|error| panic!("{what}, again: {}", error.chain()));
+}
+
 fn points(all: u64) -> impl Iterator<Item = u64> {
     let stride = std::env::var_os(STRIDE).and_then(|stride| stride.into_string().ok()?.parse().ok());
     (0..all).step_by(stride.unwrap_or(7))
@@ -112,9 +121,11 @@ fn operations() -> u64 {
 fn after_a_crash_at_any_operation_what_was_acknowledged_is_there() {
     for point in points(operations()) {
         let disk = Simulated::default().failing(Fault::From(point));
-        let states = run(run_history(&disk));
+        let (before, after, failed) = run(run_history(&disk));
         for end in [End::Killed, End::PowerLoss, End::TornPowerLoss] {
-            run(check(&disk.after(end), states.clone(), &format!("operation {point}, {end:?}")));
+            let what = format!("operation {point}, {end:?}");
+            run(check(&disk.after(end), (before.clone(), after.clone()), &what));
+            run(try_again(&disk.after(end), &after, failed.as_ref(), &what));
         }
     }
 }
