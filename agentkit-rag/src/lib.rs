@@ -17,7 +17,7 @@ pub mod sqlite;
 #[doc(hidden)]
 pub use index::bench_support;
 pub use index::{
-    BackupReport, DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, StoredDocument, UpsertReport,
-    backup, verify,
+    BackupReport, DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, ReembedProgress, ReembedReport,
+    StoredDocument, UpsertReport, backup, verify,
 };
 pub use source::{Heading, SourceDocument, SourceKind};

@@ -58,10 +58,7 @@ impl Engine {
     ) -> Result<Self> {
         let folder = config.data_dir.join(INDEX);
         if access == Access::ReadOnly && !folder.is_dir() {
-            return Err(Error::not_found(format!(
-                "there is no index in {}; add documents with ingest, or name the folder with --data-dir",
-                config.data_dir.display()
-            )));
+            return Err(nothing_there(config));
         }
         let embedder = embedder(config, progress, ctx).await?;
         let model = chat_model(config.chat.as_ref())?;
@@ -134,7 +131,25 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-async fn embedder(config: &Config, progress: &dyn Progress, ctx: &RunContext) -> Result<Arc<dyn Embedder>> {
+/// The index of the data directory, whatever model it was made with; what needs that model is refused.
+pub(crate) async fn index_of_any_model(config: &Config) -> Result<Index> {
+    let opened = Index::open_without_model(config.data_dir.join(INDEX)).await;
+    opened.map_err(|error| if error.is_not_found() { nothing_there(config) } else { error })
+}
+
+fn nothing_there(config: &Config) -> Error {
+    Error::not_found(format!(
+        "there is no index in {}; add documents with ingest, or name the folder with --data-dir",
+        config.data_dir.display()
+    ))
+}
+
+/// The embedding model of `config`, fetched first if it is not there.
+pub(crate) async fn embedder(
+    config: &Config,
+    progress: &dyn Progress,
+    ctx: &RunContext,
+) -> Result<Arc<dyn Embedder>> {
     let precision = match config.embedder {
         EmbedderChoice::Hashing => return Ok(Arc::new(HashingEmbedder::new())),
         EmbedderChoice::Minilm => Precision::Single,

@@ -7,9 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use agentkit_core::{
-    CollectionName, DocumentId, Error, ErrorKind, Result, RunContext, TenantId, TenantScope,
-};
+use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext};
 use serde::{Deserialize, Serialize};
 use tantivy::directory::OwnedBytes;
 
@@ -73,7 +71,22 @@ fn on_disk(path: impl AsRef<Path>) -> Folder {
 pub(super) fn copy(from: &Folder, to: &Folder, ctx: &RunContext) -> Result<BackupReport> {
     let manifest = layout::manifest(from)?;
     prepare(to)?;
-    for scope in scopes(from)? {
+    let (sources, targets) = (manifest.partitions(from), manifest.partitions(to));
+    if let Err(error) = copy_partitions(&sources, &targets, ctx) {
+        if layout::manifest(from)? == manifest {
+            return Err(error);
+        }
+        let message = "the index was embedded anew while it was copied; copy it again into an empty folder";
+        return Err(Error::new(ErrorKind::Conflict, message).with_source(error));
+    }
+    layout::write_manifest(to, &manifest)?;
+    check(to, ctx)
+}
+
+fn copy_partitions(from: &Folder, to: &Folder, ctx: &RunContext) -> Result<()> {
+    create_folders(&*to.storage, &to.path)
+        .map_err(|error| Error::io(format!("create {}", to.path.display()), error))?;
+    for scope in layout::scopes(from)? {
         let target = layout::partition(to, &scope);
         for (name, content) in open_files(&layout::partition(from, &scope))? {
             write_copy(&target, &name, &content, ctx)?;
@@ -81,8 +94,7 @@ pub(super) fn copy(from: &Folder, to: &Folder, ctx: &RunContext) -> Result<Backu
         let synced = target.sync().and_then(|()| target.folder(store::TEXT).sync());
         synced.map_err(|error| Error::io(format!("sync {}", target.path.display()), error))?;
     }
-    layout::write_manifest(to, &manifest)?;
-    check(to, ctx)
+    Ok(())
 }
 
 /// Makes sure that the target is an empty folder.
@@ -94,26 +106,6 @@ fn prepare(to: &Folder) -> Result<()> {
     }
     let message = format!("{} is not empty; name a folder that is, or a new one", to.path.display());
     Err(Error::new(ErrorKind::Conflict, message))
-}
-
-/// The scopes of all partitions.
-fn scopes(root: &Folder) -> Result<Vec<TenantScope>> {
-    let partitions = root.folder(layout::PARTITIONS);
-    let list = |folder: &Folder| {
-        let names = folder.storage.list(&folder.path);
-        names.map_err(|error| Error::io(format!("list {}", folder.path.display()), error))
-    };
-    let mut scopes = Vec::new();
-    for tenant in list(&partitions)? {
-        for collection in list(&partitions.folder(&tenant))? {
-            let scope = TenantScope::for_tenant(TenantId::new(tenant.clone())?)
-                .in_collection(CollectionName::new(collection)?);
-            if layout::holds_partition(root, &scope)? {
-                scopes.push(scope);
-            }
-        }
-    }
-    Ok(scopes)
 }
 
 /// The files of one commit, by name, open.
@@ -154,10 +146,11 @@ fn write_copy(folder: &Folder, name: &str, content: &[u8], ctx: &RunContext) -> 
 }
 
 pub(super) fn check(root: &Folder, ctx: &RunContext) -> Result<BackupReport> {
-    let dimension = layout::manifest(root)?.embedder.dimension;
+    let manifest = layout::manifest(root)?;
+    let (partitions, dimension) = (manifest.partitions(root), manifest.embedder.dimension);
     let mut report = BackupReport::default();
-    for scope in scopes(root)? {
-        let partition = layout::partition(root, &scope);
+    for scope in layout::scopes(&partitions)? {
+        let partition = layout::partition(&partitions, &scope);
         let damaged = |error: Error| {
             let what =
                 format!("collection {} of tenant {}", scope.collection().as_str(), scope.tenant().as_str());

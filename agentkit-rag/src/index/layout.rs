@@ -1,43 +1,93 @@
 //! The index's folder: manifest, writer lock, and where each partition lives.
 //!
 //! ```text
-//! index.json                              format and embedding model, sealed
+//! index.json                              format, embedding model and the folder of the partitions, sealed
 //! writer.lock                             held by the one writer; names it
 //! partitions/<tenant>/<collection>/text/  the text index and, in its commits, the commit point of both legs
 //! partitions/<tenant>/<collection>/vectors-000001.log  and so on
 //! partitions/<tenant>/<collection>/graph  derived, may be missing
 //! ```
+//!
+//! Once embedded anew the partitions are in `partitions-2`, then in `partitions-3`, and so on. A folder of this kind that
+//! the manifest does not name is left over from an interrupted embedding, or from before the last one.
 
-use agentkit_core::{EmbedderIdentity, Error, ErrorKind, Result, TenantScope};
+use agentkit_core::{CollectionName, EmbedderIdentity, Error, ErrorKind, Result, TenantId, TenantScope};
 use serde::{Deserialize, Serialize};
 
 use super::sealed;
-use super::storage::{Folder, Lock, create_folders};
+use super::storage::{Folder, Lock, create_folders, remove_folder};
 
 /// The format this build reads and writes.
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "index.json";
-pub(super) const PARTITIONS: &str = "partitions";
+const PARTITIONS: &str = "partitions";
 
 /// What `index.json` says.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     format: u32,
     pub(super) embedder: EmbedderIdentity,
+    /// How often the index has been embedded, which names the folder of the partitions.
+    #[serde(default = "once")]
+    edition: u32,
+}
+
+const fn once() -> u32 {
+    1
+}
+
+impl Manifest {
+    fn new(embedder: EmbedderIdentity) -> Self {
+        Self { format: FORMAT, embedder, edition: once() }
+    }
+
+    /// The manifest of the same index embedded anew.
+    pub(super) fn next(&self, embedder: EmbedderIdentity) -> Self {
+        Self { format: FORMAT, embedder, edition: self.edition.saturating_add(1) }
+    }
+
+    /// Where the partitions are.
+    pub(super) fn partitions(&self, root: &Folder) -> Folder {
+        root.folder(match self.edition {
+            1 => PARTITIONS.to_owned(),
+            edition => format!("{PARTITIONS}-{edition}"),
+        })
+    }
 }
 
 /// Creates the folder if needed, takes the lock, and checks or writes the manifest.
-pub(super) fn open_for_writing(root: &Folder, embedder: &EmbedderIdentity) -> Result<Lock> {
-    create_folders(&*root.storage, &root.at(PARTITIONS))
-        .map_err(|error| Error::io(format!("create index folder {}", root.path.display()), error))?;
+pub(super) fn open_for_writing(root: &Folder, embedder: &EmbedderIdentity) -> Result<(Lock, Manifest)> {
+    let create = |folder: &Folder| {
+        create_folders(&*folder.storage, &folder.path)
+            .map_err(|error| Error::io(format!("create index folder {}", folder.path.display()), error))
+    };
+    create(root)?;
     let lock = lock(root)?;
-    match check_manifest(root, embedder) {
+    let manifest = match checked_manifest(root, embedder) {
         Err(error) if error.is_not_found() => {
-            write_manifest(root, &Manifest { format: FORMAT, embedder: embedder.clone() })?;
+            let manifest = Manifest::new(embedder.clone());
+            create(&manifest.partitions(root))?;
+            write_manifest(root, &manifest)?;
+            manifest
         }
         checked => checked?,
+    };
+    remove_leftovers(root, &manifest)?;
+    Ok((lock, manifest))
+}
+
+/// Removes the partitions of other editions.
+pub(super) fn remove_leftovers(root: &Folder, manifest: &Manifest) -> Result<()> {
+    let living = manifest.partitions(root).path;
+    let failed = |error| Error::io(format!("remove old partitions in {}", root.path.display()), error);
+    for name in root.storage.list(&root.path).map_err(failed)? {
+        let rest = name.strip_prefix(PARTITIONS).map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+        let is_edition = rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+        if is_edition && root.at(&name) != living {
+            remove_folder(&*root.storage, &root.at(&name)).map_err(failed)?;
+        }
     }
-    Ok(lock)
+    Ok(())
 }
 
 /// The manifest of an index.
@@ -54,33 +104,52 @@ pub(super) fn manifest(root: &Folder) -> Result<Manifest> {
     Err(Error::new(ErrorKind::Mismatch, message))
 }
 
-/// Checks that there is an index made with this model.
-pub(super) fn check_manifest(root: &Folder, embedder: &EmbedderIdentity) -> Result<()> {
+/// The manifest of an index that must be made with this model.
+pub(super) fn checked_manifest(root: &Folder, embedder: &EmbedderIdentity) -> Result<Manifest> {
     let manifest = manifest(root)?;
     if manifest.embedder != *embedder {
         return Err(Error::new(
             ErrorKind::Mismatch,
             format!(
-                "index {} was made with embedding model {}, not {}; open it with that model, or ingest the documents into another folder",
+                "index {} was made with embedding model {}, not {}; open it with that model, or embed it anew with this one (agentkit-server reembed, Index::reembed)",
                 root.path.display(),
                 described(&manifest.embedder),
                 described(embedder),
             ),
         ));
     }
-    Ok(())
+    Ok(manifest)
 }
 
 /// The folder of a scope's partition. Tenant and collection names cannot leave it by construction.
-pub(super) fn partition(root: &Folder, scope: &TenantScope) -> Folder {
-    root.folder(PARTITIONS).folder(scope.tenant().as_str()).folder(scope.collection().as_str())
+pub(super) fn partition(partitions: &Folder, scope: &TenantScope) -> Folder {
+    partitions.folder(scope.tenant().as_str()).folder(scope.collection().as_str())
 }
 
 /// Whether anything was ever written to a scope's partition.
-pub(super) fn holds_partition(root: &Folder, scope: &TenantScope) -> Result<bool> {
-    let path = partition(root, scope).at("text/meta.json");
-    let length = root.storage.length(&path);
+pub(super) fn holds_partition(partitions: &Folder, scope: &TenantScope) -> Result<bool> {
+    let path = partition(partitions, scope).at("text/meta.json");
+    let length = partitions.storage.length(&path);
     Ok(length.map_err(|error| Error::io(format!("look for {}", path.display()), error))?.is_some())
+}
+
+/// The scopes of all partitions that hold something.
+pub(super) fn scopes(partitions: &Folder) -> Result<Vec<TenantScope>> {
+    let list = |folder: &Folder| {
+        let names = folder.storage.list(&folder.path);
+        names.map_err(|error| Error::io(format!("list {}", folder.path.display()), error))
+    };
+    let mut scopes = Vec::new();
+    for tenant in list(partitions)? {
+        for collection in list(&partitions.folder(&tenant))? {
+            let scope = TenantScope::for_tenant(TenantId::new(tenant.clone())?)
+                .in_collection(CollectionName::new(collection)?);
+            if holds_partition(partitions, &scope)? {
+                scopes.push(scope);
+            }
+        }
+    }
+    Ok(scopes)
 }
 
 fn described(identity: &EmbedderIdentity) -> String {

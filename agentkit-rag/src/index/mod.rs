@@ -14,8 +14,10 @@
 mod backup;
 #[doc(hidden)]
 pub mod bench_support;
+mod changes;
 mod dense;
 mod directory;
+mod edition;
 mod filter;
 mod graph;
 mod kernel;
@@ -24,8 +26,10 @@ mod lexical;
 mod partition;
 mod plan;
 mod ranking;
+mod reembed;
 mod schema;
 mod sealed;
+mod shared;
 mod snapshot;
 mod storage;
 mod store;
@@ -33,7 +37,6 @@ mod upsert;
 mod vectors;
 mod writer;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,17 +47,17 @@ use agentkit_core::{
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tantivy::tokenizer::TextAnalyzer;
-use tokio::sync::Mutex;
 
 pub use self::backup::{BackupReport, backup, verify};
-use self::partition::Partition;
 use self::plan::Search;
+pub use self::reembed::{ReembedProgress, ReembedReport};
+use self::shared::Shared;
 use self::snapshot::Snapshot;
-use self::storage::{Disk, Folder, Lock};
+use self::storage::{Disk, Folder};
 pub use self::upsert::MAX_DOCUMENT_BYTES;
 use self::writer::{Change, Outcome};
-use crate::chunk::{Chunker, StructureChunker};
+use crate::chunk::Chunker;
+use crate::embed::AbsentModel;
 use crate::source::{SourceDocument, SourceKind};
 
 /// How often a write is prepared anew if others change the same documents meanwhile.
@@ -87,16 +90,6 @@ const MAX_LISTED: usize = 10_000;
 #[derive(Clone)]
 pub struct Index {
     shared: Arc<Shared>,
-}
-
-struct Shared {
-    root: Folder,
-    embedder: Arc<dyn Embedder>,
-    chunker: Arc<dyn Chunker>,
-    analyzer: TextAnalyzer,
-    partitions: Mutex<HashMap<TenantScope, Arc<Partition>>>,
-    /// `None` if the index was opened read-only. Declared last, so that it is released last.
-    lock: Option<Lock>,
 }
 
 /// What an upsert did.
@@ -187,9 +180,27 @@ impl Index {
 
     async fn open_in(root: Folder, embedder: Arc<dyn Embedder>) -> Result<Self> {
         let (folder, identity) = (root.clone(), embedder.identity().clone());
-        let lock =
+        let (lock, manifest) =
             RunContext::new().run_blocking(move |_| layout::open_for_writing(&folder, &identity)).await?;
-        Ok(Self::new(root, embedder, Some(lock)))
+        Ok(Self { shared: Arc::new(Shared::new(root, manifest, embedder, Some(lock))) })
+    }
+
+    /// Opens the index in `folder` for reading and writing without its embedding model.
+    ///
+    /// Everything works that needs no embedding: BM25 searches, reading, listing, deleting, compacting, and embedding
+    /// anew with another model. The rest is refused as unsupported.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is created.
+    ///
+    /// # Errors
+    /// Not found if there is no index, and as [`Index::open`].
+    pub async fn open_without_model(folder: impl AsRef<Path>) -> Result<Self> {
+        let root = Folder::new(Arc::new(Disk), folder.as_ref());
+        let from = root.clone();
+        let manifest = RunContext::new().run_blocking(move |_| layout::manifest(&from)).await;
+        let identity = manifest.map_err(|error| no_index(error, &root))?.embedder;
+        Self::open_in(root, Arc::new(AbsentModel::new(identity))).await
     }
 
     /// Opens the last commit of the index in `folder`, also while another process writes to it.
@@ -205,26 +216,9 @@ impl Index {
         let root = Folder::new(Arc::new(Disk), folder.as_ref());
         let (folder, identity) = (root.clone(), embedder.identity().clone());
         let checked =
-            RunContext::new().run_blocking(move |_| layout::check_manifest(&folder, &identity)).await;
-        checked.map_err(|error| {
-            if !error.is_not_found() {
-                return error;
-            }
-            Error::not_found(format!("there is no index in {}; ingest documents first", root.path.display()))
-        })?;
-        Ok(Self::new(root, embedder, None))
-    }
-
-    fn new(root: Folder, embedder: Arc<dyn Embedder>, lock: Option<Lock>) -> Self {
-        let shared = Shared {
-            root,
-            embedder,
-            chunker: Arc::new(StructureChunker::default()),
-            analyzer: schema::analyzer().1,
-            partitions: Mutex::default(),
-            lock,
-        };
-        Self { shared: Arc::new(shared) }
+            RunContext::new().run_blocking(move |_| layout::checked_manifest(&folder, &identity)).await;
+        let manifest = checked.map_err(|error| no_index(error, &root))?;
+        Ok(Self { shared: Arc::new(Shared::new(root, manifest, embedder, None)) })
     }
 
     /// Cuts documents with `chunker` from now on. Call it before the index is cloned.
@@ -253,35 +247,36 @@ impl Index {
         documents: Vec<SourceDocument>,
         ctx: &RunContext,
     ) -> Result<UpsertReport> {
-        let partition = self.writable(scope).await?;
         let documents = Arc::new(documents);
         for _ in 0..ATTEMPTS {
-            if let Some(report) = self.try_upsert(&partition, &documents, ctx).await? {
+            if let Some(report) = self.try_upsert(scope, &documents, ctx).await? {
                 return Ok(report);
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "others keep changing the same documents; write them again"))
+        Err(contended())
     }
 
     /// Prepares and writes documents; `None` if another write has changed what was kept of them meanwhile.
     async fn try_upsert(
         &self,
-        partition: &Partition,
+        scope: &TenantScope,
         documents: &Arc<Vec<SourceDocument>>,
         ctx: &RunContext,
     ) -> Result<Option<UpsertReport>> {
+        let (edition, partition) = self.shared.writable(scope).await?;
         let snapshot = partition.snapshot();
-        let (shared, seen, all) = (self.shared.clone(), snapshot.clone(), documents.clone());
-        let prepared = ctx
-            .run_blocking(move |ctx| upsert::prepare(&all, &seen, &*shared.chunker, &*shared.embedder, ctx))
-            .await?;
+        let (chunker, model) = (self.shared.chunker.clone(), edition.embedder.clone());
+        let (seen, all) = (snapshot.clone(), documents.clone());
+        let prepared =
+            ctx.run_blocking(move |ctx| upsert::prepare(&all, &seen, &*chunker, &*model, ctx)).await?;
         let written = prepared.len() as u64;
         let (chunks, embedded) = upsert::counts(&prepared);
         let mut generation = snapshot.generation;
         if written > 0 {
-            let changes = upsert::embed(prepared, &*self.shared.embedder, &snapshot.vectors, ctx).await?;
+            let model = &*edition.embedder;
+            let changes = upsert::embed(prepared, model, &snapshot.vectors, ctx).await?;
             drop(snapshot);
-            match partition.write(changes).await? {
+            match self.shared.write(&edition, &partition, changes).await? {
                 Outcome::Done(done) => generation = done.generation,
                 Outcome::Stale => return Ok(None),
             }
@@ -299,12 +294,14 @@ impl Index {
     /// Stopped, resource exhausted, corrupt, unavailable, or unsupported if the index is read-only.
     pub async fn delete(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
         ctx.check()?;
-        let partition = self.writable(scope).await?;
-        let changes = ids.iter().cloned().map(Change::Delete).collect();
-        match partition.write(changes).await? {
-            Outcome::Done(written) => Ok(written.existed),
-            Outcome::Stale => Err(Error::internal("a deletion keeps no vectors, so it cannot be stale")),
+        for _ in 0..ATTEMPTS {
+            let (edition, partition) = self.shared.writable(scope).await?;
+            let changes = ids.iter().cloned().map(Change::Delete).collect();
+            if let Outcome::Done(written) = self.shared.write(&edition, &partition, changes).await? {
+                return Ok(written.existed);
+            }
         }
+        Err(contended())
     }
 
     /// Deletes the documents that match `filter` in one commit and says how many there were.
@@ -323,7 +320,7 @@ impl Index {
         ctx: &RunContext,
     ) -> Result<u64> {
         filter.validate()?;
-        self.writable(scope).await?;
+        self.shared.check_writable()?;
         let filter = filter.clone();
         let ids = self.read(scope, ctx, move |snapshot| snapshot.documents_matching(&filter)).await?;
         match ids {
@@ -345,6 +342,10 @@ impl Index {
     /// As [`Index::delete`], and unavailable if a search holds the old files for half a minute.
     pub async fn forget(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
         let existed = self.delete(scope, ids, ctx).await?;
+        // First the edition that is being made: when the living one is clean, it may be the living one itself.
+        if let Some(copier) = self.shared.copier() {
+            copier.forget(scope, ids, ctx).await?;
+        }
         self.compact(scope, ctx).await?;
         Ok(existed)
     }
@@ -360,7 +361,7 @@ impl Index {
     /// Stopped, resource exhausted, corrupt, unsupported if the index is read-only, or unavailable if a search holds
     /// the old files for half a minute.
     pub async fn compact(&self, scope: &TenantScope, ctx: &RunContext) -> Result<()> {
-        let partition = self.writable(scope).await?;
+        let (_, partition) = self.shared.writable(scope).await?;
         ctx.run(partition.compact()).await
     }
 
@@ -428,14 +429,16 @@ impl Index {
     /// # Errors
     /// Corrupt, or unavailable.
     pub async fn stats(&self, scope: &TenantScope) -> Result<IndexStats> {
-        let partition = self.partition(scope).await?;
+        let (_, partition) = self.shared.readable(scope).await?;
         Ok(partition.map_or_else(IndexStats::default, |partition| {
             let snapshot = partition.snapshot();
             IndexStats {
                 documents: snapshot.documents(),
                 chunks: snapshot.chunks(),
                 generation: snapshot.generation,
-                graph_chunks: snapshot.graph.as_ref().map_or(0, |graph| graph.slots().into()),
+                graph_chunks: dense::planned(snapshot.graph.as_deref())
+                    .0
+                    .map_or(0, |graph| graph.slots().into()),
             }
         }))
     }
@@ -462,60 +465,35 @@ impl Index {
         ctx: &RunContext,
         read: impl FnOnce(&Snapshot) -> Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
-        let Some(partition) = self.partition(scope).await? else { return Ok(None) };
+        let (_, Some(partition)) = self.shared.readable(scope).await? else { return Ok(None) };
         let snapshot = partition.snapshot();
         ctx.run_blocking(move |_| read(&snapshot).map(Some)).await
     }
+}
 
-    /// The scope's partition, created if needed.
-    async fn writable(&self, scope: &TenantScope) -> Result<Arc<Partition>> {
-        if self.shared.lock.is_none() {
-            return Err(partition::read_only());
-        }
-        self.opened(scope).await
+async fn query_vector(
+    embedder: &dyn Embedder,
+    request: &SearchRequest,
+    ctx: &RunContext,
+) -> Result<Option<Vec<f32>>> {
+    if !request.plan.needs_embedding() {
+        return Ok(None);
     }
+    let texts = vec![request.text.clone()];
+    let vectors = ctx.run(embedder.embed(EmbedSide::Query, texts, ctx)).await?;
+    let vector = vectors.into_iter().next().ok_or_else(|| Error::internal("the embedder gave no vector"))?;
+    Ok(Some(vector.into_vec()))
+}
 
-    /// The scope's partition, or `None` if nothing was ever written to it.
-    async fn partition(&self, scope: &TenantScope) -> Result<Option<Arc<Partition>>> {
-        if let Some(open) = self.shared.partitions.lock().await.get(scope) {
-            return Ok(Some(open.clone()));
-        }
-        if !layout::holds_partition(&self.shared.root, scope)? {
-            return Ok(None);
-        }
-        self.opened(scope).await.map(Some)
-    }
+fn contended() -> Error {
+    Error::new(ErrorKind::Conflict, "others keep changing the same documents; write them again")
+}
 
-    async fn opened(&self, scope: &TenantScope) -> Result<Arc<Partition>> {
-        let mut partitions = self.shared.partitions.lock().await;
-        if let Some(open) = partitions.get(scope) {
-            return Ok(open.clone());
-        }
-        let folder = layout::partition(&self.shared.root, scope);
-        let dimension = self.shared.embedder.identity().dimension;
-        let writes = self.shared.lock.is_some();
-        let open = move |_: &RunContext| {
-            if writes {
-                Partition::open(&folder, dimension)
-            } else {
-                Partition::open_read_only(&folder, dimension)
-            }
-        };
-        let partition = Arc::new(RunContext::new().run_blocking(open).await?);
-        partitions.insert(scope.clone(), partition.clone());
-        Ok(partition)
+fn no_index(error: Error, root: &Folder) -> Error {
+    if !error.is_not_found() {
+        return error;
     }
-
-    async fn query_vector(&self, request: &SearchRequest, ctx: &RunContext) -> Result<Option<Vec<f32>>> {
-        if !request.plan.needs_embedding() {
-            return Ok(None);
-        }
-        let texts = vec![request.text.clone()];
-        let embedded = ctx.run(self.shared.embedder.embed(EmbedSide::Query, texts, ctx)).await?;
-        let vector =
-            embedded.into_iter().next().ok_or_else(|| Error::internal("the embedder gave no vector"))?;
-        Ok(Some(vector.into_vec()))
-    }
+    Error::not_found(format!("there is no index in {}; ingest documents first", root.path.display()))
 }
 
 #[async_trait]
@@ -523,10 +501,10 @@ impl Retriever for Index {
     async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
         request.validate()?;
         ctx.check()?;
-        let Some(partition) = self.partition(&request.scope).await? else {
+        let (edition, Some(partition)) = self.shared.readable(&request.scope).await? else {
             return Ok(SearchResponse::default());
         };
-        let vector = self.query_vector(request, ctx).await?;
+        let vector = query_vector(&*edition.embedder, request, ctx).await?;
         let (shared, request, snapshot) = (self.shared.clone(), request.clone(), partition.snapshot());
         ctx.run_blocking(move |ctx| {
             let vector = vector.map(|vector| dense::unit(vector, &snapshot.vectors)).transpose();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agentkit_core::{Error, ErrorKind, Result};
 
+use super::changes::PartitionChanges;
 use super::snapshot::Snapshot;
 use super::storage::Folder;
 use super::store;
@@ -17,9 +18,9 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// Opens the partition with its writer, creating it if needed. Blocks.
-    pub(super) fn open(folder: &Folder, dimension: usize) -> Result<Self> {
-        let (writer, published) = Writer::start(folder, dimension)?;
+    /// Opens the partition with its writer, which notes what it changes, creating it if needed. Blocks.
+    pub(super) fn open(folder: &Folder, dimension: usize, changes: PartitionChanges) -> Result<Self> {
+        let (writer, published) = Writer::start(folder, dimension, changes)?;
         Ok(Self { published, writer: Some(writer) })
     }
 

@@ -21,6 +21,13 @@ pub(super) struct Prepared {
     chunks: Vec<(ChunkRecord, Option<u32>)>,
 }
 
+impl Prepared {
+    /// A stored document, whose chunks get new vectors.
+    pub(super) fn stored(record: DocumentRecord, chunks: Vec<(ChunkRecord, u32)>) -> Self {
+        Self { record, chunks: chunks.into_iter().map(|(chunk, _)| (chunk, None)).collect() }
+    }
+}
+
 /// Cuts documents and finds out what is new; documents that are stored just so are left out. Blocks.
 pub(super) fn prepare(
     documents: &[SourceDocument],

@@ -9,6 +9,7 @@ mod eval;
 mod ingest;
 mod models;
 mod output;
+mod reembed;
 mod remote;
 mod serve;
 mod signals;
@@ -97,6 +98,8 @@ enum Command {
     Restore(backup::RestoreArguments),
     /// Read everything in the data directory or a backup and check that it is sound
     Verify(backup::VerifyArguments),
+    /// Embed all documents anew with the model that --embedder or --model names
+    Reembed,
     /// Measure the index at size, without a model
     #[command(subcommand)]
     Bench(bench::Action),
@@ -182,6 +185,7 @@ async fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Backup(arguments) => backup::backup(session, arguments).await,
         Command::Restore(arguments) => backup::restore(session, arguments).await,
         Command::Verify(arguments) => backup::verify(session, arguments).await,
+        Command::Reembed => reembed::run(session).await,
         Command::Bench(action) => bench::run(session, action).await,
         Command::Models(action) => models::run(session, action).await,
         Command::Config(action) => configuration::run(&session, &action),

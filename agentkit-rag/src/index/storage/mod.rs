@@ -52,6 +52,9 @@ pub(super) trait Storage: fmt::Debug + Send + Sync {
     /// Removes a file; those who have it mapped keep its content.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes an empty folder.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+
     /// Makes the names in a folder durable.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 
@@ -86,6 +89,19 @@ pub(super) fn create_folders(storage: &dyn Storage, path: &Path) -> io::Result<(
     create_folders(storage, parent)?;
     storage.create_folder(path)?;
     storage.sync_folder(parent)
+}
+
+/// Removes a folder and all that is in it.
+pub(super) fn remove_folder(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    for name in storage.list(path)? {
+        let inside = path.join(name);
+        if storage.is_folder(&inside)? {
+            remove_folder(storage, &inside)?;
+        } else {
+            storage.remove(&inside)?;
+        }
+    }
+    storage.remove_folder(path)
 }
 
 /// Files one writer may use; cheap to clone.

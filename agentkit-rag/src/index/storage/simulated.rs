@@ -235,6 +235,16 @@ impl Storage for Simulated {
         Ok(())
     }
 
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.operate()?;
+        if state.names.keys().any(|name| State::in_folder(name, path)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        state.names.remove(path);
+        state.durable.retain(|name, _| !name.starts_with(path));
+        Ok(())
+    }
+
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         let mut state = self.operate()?;
         let State { names, durable, .. } = &mut *state;

@@ -106,7 +106,7 @@ async fn try_again(disk: &Simulated, after: &Documents, failed: Option<&Step>, w
     check_legs(&index, after).await.unwrap_or_else(|error| panic!("{what}, again: {}", error.chain()));
 }
 
-fn points(all: u64) -> impl Iterator<Item = u64> {
+pub(super) fn points(all: u64) -> impl Iterator<Item = u64> {
     let stride = std::env::var_os(STRIDE).and_then(|stride| stride.into_string().ok()?.parse().ok());
     (0..all).step_by(stride.unwrap_or(7))
 }

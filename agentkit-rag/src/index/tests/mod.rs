@@ -4,6 +4,7 @@ mod damage;
 mod faults;
 mod forget;
 mod history;
+mod reembed;
 
 use std::collections::BTreeMap;
 use std::path::Path;

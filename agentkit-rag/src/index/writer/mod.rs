@@ -17,6 +17,7 @@ use self::apply::Applied;
 use self::graphs::Graphs;
 pub(super) use self::graphs::{FILE as GRAPH, load as load_graph};
 use self::upkeep::{Finished, Upkeep};
+use super::changes::PartitionChanges;
 use super::schema::{ChunkRecord, DocumentRecord};
 use super::snapshot::Snapshot;
 use super::storage::Folder;
@@ -34,6 +35,15 @@ pub(super) enum Change {
     Put(Box<DocumentRecord>, Vec<(ChunkRecord, Vector)>),
     /// Removes the document and its chunks.
     Delete(DocumentId),
+}
+
+impl Change {
+    fn document(&self) -> &DocumentId {
+        match self {
+            Self::Put(record, _) => &record.id,
+            Self::Delete(id) => id,
+        }
+    }
 }
 
 /// Where a chunk's vector is.
@@ -110,7 +120,11 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the partition's files and starts its writer.
-    pub(super) fn start(folder: &Folder, dimension: usize) -> Result<(Self, Arc<Published>)> {
+    pub(super) fn start(
+        folder: &Folder,
+        dimension: usize,
+        changes: PartitionChanges,
+    ) -> Result<(Self, Arc<Published>)> {
         super::storage::create_folders(&*folder.storage, &folder.path)
             .map_err(|error| Error::io(format!("create partition {}", folder.path.display()), error))?;
         let store = Store::open(folder, dimension)?;
@@ -122,6 +136,8 @@ impl Writer {
             folder: folder.clone(),
             dimension,
             published: published.clone(),
+            changes,
+            unnoted: Vec::new(),
             graphs: Graphs::new(folder, published.clone(), background.clone()),
             upkeep: Upkeep::new(folder, commands.downgrade(), background.clone()),
         };
@@ -170,6 +186,10 @@ struct Worker {
     folder: Folder,
     dimension: usize,
     published: Arc<Published>,
+    changes: PartitionChanges,
+    /// Documents of commits that were reported as failed: whether they are changed shows when the files are opened
+    /// anew.
+    unnoted: Vec<DocumentId>,
     graphs: Graphs,
     upkeep: Upkeep,
 }
@@ -239,12 +259,14 @@ impl Worker {
         let mut existed = Vec::with_capacity(group.len());
         for changes in group {
             let current = apply::is_current(&snapshot, &changes)?;
+            self.unnoted.extend(changes.iter().map(Change::document).cloned());
             existed.push(if current { Some(applied.apply(store, &snapshot, changes)?) } else { None });
         }
         if existed.iter().any(Option::is_some) {
             store.commit()?;
             self.published.change(|current| store.snapshot(Some(current)))?;
         }
+        self.changes.note(self.unnoted.drain(..));
         let generation = store.generation();
         let outcome = |existed: Option<u64>| {
             existed.map_or(Outcome::Stale, |existed| Outcome::Done(Written { generation, existed }))
