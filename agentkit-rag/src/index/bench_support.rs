@@ -2,9 +2,11 @@
 //!
 //! No part of the public interface; it may change at any time.
 
+use std::num::NonZeroU32;
+
 use agentkit_core::{Error, Result, RunContext};
 
-use super::dense::{Dense, Planner};
+use super::dense::{self, Dense, Planner};
 use super::filter::Bitmap;
 use super::graph::Graph;
 use super::kernel;
@@ -45,6 +47,19 @@ impl DenseBench {
         Ok(())
     }
 
+    /// Measures the effort that searches through the graph take, as an index does after building it; 0 if scans are
+    /// better.
+    ///
+    /// # Errors
+    /// Internal, if there is no graph.
+    pub fn calibrate(&mut self) -> Result<u32> {
+        let graph = self.graph.take().ok_or_else(|| Error::internal("the graph was not built"))?;
+        let graph = dense::calibrated(graph, &self.vectors, &RunContext::new())?;
+        let effort = graph.effort().map_or(0, NonZeroU32::get);
+        self.graph = Some(graph);
+        Ok(effort)
+    }
+
     /// The nearest `limit` through the graph with the given breadth, best first, and the distances it took.
     ///
     /// # Errors
@@ -60,7 +75,8 @@ impl DenseBench {
     /// Internal, if there is no graph.
     pub fn planned(&self, query: &[f32], limit: usize) -> Result<(Vec<u32>, u64)> {
         let graph = self.graph.as_ref().ok_or_else(|| Error::internal("the graph was not built"))?;
-        self.run(query, limit, Some(graph), &Planner::DEFAULT)
+        let (graph, planner) = dense::planned(Some(graph));
+        self.run(query, limit, graph, &planner)
     }
 
     /// The nearest `limit` exactly, best first, and the distances it took.

@@ -1,12 +1,13 @@
 //! The dense leg: nearest vectors, by exact scan or through the graph.
 //!
-//! Which of the two is decided from the exact number of matches; `docs/adr/0004-filtered-search.md` has the reasons and
-//! what was measured. Both end in the same exact rescoring, so the scores are those of the vectors, not of their
+//! Which of the two is decided from the exact number of matches and from what the graph was measured to need;
+//! `docs/adr/0004-filtered-search.md` and `docs/adr/0017-calibrated-graphs.md` have the reasons and what was measured. Both end in the same exact rescoring, so the scores are those of the vectors, not of their
 //! codes.
 //!
 //! Always true: a search finds `min(limit, matches)` chunks. A scan finds the best; a search through the graph that
 //! runs out of nodes before it has its breadth gives way to a scan.
 
+mod calibrate;
 mod planner;
 mod scan;
 #[cfg(test)]
@@ -18,11 +19,13 @@ use agentkit_core::Result;
 
 use self::scan::BATCH;
 use super::filter::Bitmap;
+use super::graph::Graph;
 use super::kernel;
 use super::ranking::{LegSearch, Scored, keep_best};
 use super::vectors::Vectors;
 use super::vectors::codes::Query;
 
+pub(super) use self::calibrate::calibrated;
 pub(super) use self::planner::{Dense, Matching, Planner};
 
 /// Batches scanned between two looks at the context.
@@ -33,14 +36,21 @@ pub(super) fn search(leg: LegSearch<'_>, query: &[f32], exact: bool) -> Result<V
     let LegSearch { snapshot, limit, ctx, .. } = leg;
     let query = Query::new(query);
     let graph = snapshot.graph.as_deref().filter(|_| !exact);
+    let (graph, planner) = planned(graph);
     let dense = Dense { vectors: &snapshot.vectors, graph, query: &query, limit, ctx };
-    let outcome = Planner::DEFAULT.search(&dense, &leg)?;
+    let outcome = planner.search(&dense, &leg)?;
     let placed = outcome.scored.into_iter().filter_map(|(slot, score)| {
         let address = snapshot.place(slot)?;
         let key = *snapshot.segments.get(address.segment_ord as usize)?.keys.get(address.doc_id as usize)?;
         Some(Scored { address, key, score })
     });
     Ok(keep_best(placed.collect(), limit))
+}
+
+/// The graph, if it is worth using, and the planner with the effort it takes.
+pub(super) fn planned(graph: Option<&Graph>) -> (Option<&Graph>, Planner) {
+    let effort = graph.and_then(Graph::effort);
+    effort.map_or((None, Planner::DEFAULT), |effort| (graph, Planner::DEFAULT.times(effort)))
 }
 
 /// The chunks a leg may return, by the slots of their vectors.

@@ -1,6 +1,7 @@
 //! Choosing between scan and graph, and counting what the choice costs.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use agentkit_core::{Result, RunContext};
 
@@ -99,6 +100,17 @@ impl Planner {
             detects_barren: false,
             cost: 0,
             most_breadth: usize::MAX,
+        }
+    }
+
+    /// The same with so many times the breadth and the patience.
+    pub(in crate::index) fn times(&self, effort: NonZeroU32) -> Self {
+        let (whole, factor) = (effort.get() as usize, f64::from(effort.get()));
+        Self {
+            breadth: self.breadth.saturating_mul(whole),
+            breadth_per_result: self.breadth_per_result * factor,
+            patience: (self.patience.0.saturating_mul(whole), self.patience.1 * factor),
+            ..*self
         }
     }
 

@@ -1,6 +1,6 @@
 //! The graph's file: a magic word, a checksum, and the arrays as little-endian numbers.
 //!
-//! `AKGRAPH2`, CRC-32 of the rest (u32), then as u32: slots, upper layers; the slots of each node and its
+//! `AKGRAPH3`, CRC-32 of the rest (u32), then as u32: slots, effort, upper layers; the slots of each node and its
 //! neighbours on layer 0 as lists; and for every upper layer, from layer 1 up, the number of its nodes, the nodes and
 //! their neighbours as lists. Lists are number of lists, number of values, ends, values. A search starts at the first
 //! node of the topmost layer. The checksum is verified before anything is believed, and everything is checked again
@@ -14,7 +14,7 @@ use super::{Arrays, Graph, Lists};
 use crate::index::sealed;
 use crate::index::storage::Storage;
 
-const MAGIC: &[u8; 8] = b"AKGRAPH2";
+const MAGIC: &[u8; 8] = b"AKGRAPH3";
 /// Bytes of magic and checksum.
 const HEAD: usize = 12;
 /// More layers than any graph has.
@@ -41,7 +41,7 @@ impl Graph {
 pub(in crate::index) fn encode(graph: &Graph) -> Vec<u8> {
     let arrays = &graph.arrays;
     let mut body = Vec::new();
-    write_numbers(&[arrays.slots, number(arrays.upper.len())], &mut body);
+    write_numbers(&[arrays.slots, arrays.effort, number(arrays.upper.len())], &mut body);
     write_lists(&arrays.members, &mut body);
     let mut base = Lists::default();
     for (node, links) in (0_u32..).zip(&arrays.base) {
@@ -72,7 +72,7 @@ pub(in crate::index) fn parse(bytes: &[u8]) -> Option<Graph> {
         return None;
     }
     let mut numbers = Numbers { rest: body };
-    let (slots, layers) = (numbers.next()?, numbers.next()?);
+    let (slots, effort, layers) = (numbers.next()?, numbers.next()?, numbers.next()?);
     if layers > MAX_LAYERS {
         return None;
     }
@@ -85,7 +85,7 @@ pub(in crate::index) fn parse(bytes: &[u8]) -> Option<Graph> {
         upper.push((numbers.many(count)?, numbers.lists(nodes)?));
     }
     let arrays = Arrays::new(slots, members, &base, upper)?;
-    numbers.rest.is_empty().then(|| Graph::new(arrays))
+    numbers.rest.is_empty().then(|| Graph::new(Arrays { effort, ..arrays }))
 }
 
 fn number(length: usize) -> u32 {

@@ -12,6 +12,7 @@ mod build;
 mod file;
 mod search;
 
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
 use self::search::Scratch;
@@ -40,6 +41,8 @@ pub(super) struct Graph {
 struct Arrays {
     /// Slots covered: all below this number.
     slots: u32,
+    /// How many times the usual effort a search takes to find enough; 0 if none that pays does.
+    effort: u32,
     /// Slots of each node, by node.
     members: Lists,
     /// The first slot of each node.
@@ -74,6 +77,17 @@ impl Graph {
     /// Number of slots covered; all later ones are not in the graph.
     pub(super) fn slots(&self) -> u32 {
         self.arrays.slots
+    }
+
+    /// How many times the usual effort a search through the graph takes, or `None` if a scan is better.
+    pub(super) fn effort(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.arrays.effort)
+    }
+
+    /// The same graph with another effort.
+    pub(super) fn with_effort(mut self, effort: Option<NonZeroU32>) -> Self {
+        self.arrays.effort = effort.map_or(0, NonZeroU32::get);
+        self
     }
 
     /// Number of slots that have a node.
@@ -121,7 +135,7 @@ impl Arrays {
             let layer = Layer::new(nodes, &links, layers.last(), heads.len())?;
             layers.push(layer);
         }
-        Some(Self { slots, members, heads, base, upper: layers })
+        Some(Self { slots, effort: 1, members, heads, base, upper: layers })
     }
 }
 

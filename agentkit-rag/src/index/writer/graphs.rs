@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agentkit_core::{Error, Result, RunContext};
 
 use super::Published;
+use crate::index::dense;
 use crate::index::graph::Graph;
 use crate::index::snapshot::Snapshot;
 use crate::index::storage::Folder;
@@ -62,9 +63,10 @@ impl Graphs {
     fn build(&mut self, snapshot: Arc<Snapshot>) {
         let (folder, published, ctx) = (self.folder.clone(), self.published.clone(), self.background.clone());
         let thread = std::thread::Builder::new().name("agentkit-graph".into()).spawn(move || {
-            match Graph::build(&snapshot.vectors, &ctx)
-                .and_then(|graph| save(&folder, &graph).map(|()| graph))
-            {
+            let built = Graph::build(&snapshot.vectors, &ctx)
+                .and_then(|graph| dense::calibrated(graph, &snapshot.vectors, &ctx))
+                .and_then(|graph| save(&folder, &graph).map(|()| graph));
+            match built {
                 Ok(graph) => publish(&published, Arc::new(graph)),
                 Err(error) if error.is_stopped() => {}
                 Err(error) => {
