@@ -69,6 +69,9 @@ impl Snapshot {
             }
         });
         let segments = segments.collect::<tantivy::Result<Vec<_>>>().map_err(text_index_failed)?;
+        for view in segments.iter().filter(|view| !known.iter().any(|known| Arc::ptr_eq(known, view))) {
+            view.check(&vectors)?;
+        }
         let graph = previous.and_then(|snapshot| snapshot.graph.clone());
         Ok(Self { generation, searcher, fields, segments, vectors, graph, live_slots: OnceLock::new() })
     }
@@ -235,6 +238,14 @@ impl SegmentView {
             }
         }
         Ok(view)
+    }
+
+    /// Checks that every live chunk has its vector.
+    fn check(&self, vectors: &Vectors) -> Result<()> {
+        let mut slots = self.live.iter().filter_map(|doc| self.slots.get(doc as usize));
+        slots.find(|slot| vectors.codes(**slot).is_none()).map_or(Ok(()), |slot| {
+            Err(Error::corrupt(format!("the text index names vector {slot}, which no vector log holds")))
+        })
     }
 
     fn record_of(&self, slot: u32) -> Option<u32> {

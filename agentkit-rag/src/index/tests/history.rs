@@ -86,6 +86,22 @@ async fn replay(steps: Vec<Step>) {
     }
 }
 
+/// The file begun by a compaction was taken, when opened while still empty, to begin before the file it follows; the next
+/// compaction then dropped that one's vectors.
+#[test]
+fn vectors_survive_a_compaction_after_opening_with_an_empty_log() {
+    let put = |documents: &[(u8, u8, bool)]| Step::Put(documents.to_vec());
+    run(replay(vec![
+        put(&[(0, 0, false)]),
+        put(&[(0, 1, false)]),
+        Step::Compact,
+        Step::Reopen,
+        put(&[(4, 10, false), (4, 0, false)]),
+        Step::Compact,
+        Step::Reopen,
+    ]));
+}
+
 #[test]
 fn random_histories_agree_with_a_plain_map() {
     let config = |cases| ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };

@@ -69,9 +69,24 @@ pub(in crate::index) struct Rewrite {
 pub(in crate::index) fn load(folder: &Folder, dimension: usize, extents: &[LogExtent]) -> Result<Vectors> {
     let mut vectors = Vectors::new(dimension);
     for extent in extents {
-        attach(folder, extent, &mut vectors)?;
+        attach_next(folder, extent, &mut vectors)?;
     }
     Ok(vectors)
+}
+
+/// Adds the records of the next file, all of which must come after those that are there; gives its first slot and how
+/// many it has. A file without records begins where the ones before it end.
+fn attach_next(folder: &Folder, extent: &LogExtent, vectors: &mut Vectors) -> Result<(u32, u64)> {
+    let end = u32::try_from(vectors.len()).unwrap_or(u32::MAX);
+    let slots = attach(folder, extent, vectors)?;
+    let first = slots.first().copied().unwrap_or(end);
+    if first < end {
+        return Err(Error::corrupt(format!(
+            "vector log {} is out of order",
+            folder.at(&extent.file).display()
+        )));
+    }
+    Ok((first, slots.len() as u64))
 }
 
 /// Checks the records of a file and hands them to `vectors`; gives their slots.
@@ -121,13 +136,8 @@ impl Logs {
         let mut vectors = Vectors::new(dimension);
         let mut logs: Vec<Log> = Vec::new();
         for extent in extents {
-            let slots = attach(folder, extent, &mut vectors)?;
-            let after = logs.last().map_or(0, |log| log.first);
-            let first = slots.first().copied().unwrap_or(after);
-            if first < after {
-                return Err(Error::corrupt(format!("vector log {} is out of order", extent.file)));
-            }
-            logs.push(Log { extent: extent.clone(), first, rows: slots.len() as u64 });
+            let (first, rows) = attach_next(folder, extent, &mut vectors)?;
+            logs.push(Log { extent: extent.clone(), first, rows });
         }
         remove_orphans(folder, extents)?;
         let logs =
@@ -382,7 +392,7 @@ fn shorter(path: &Path, committed: u64) -> Error {
     Error::corrupt(format!("vector log {} is shorter than the {committed} bytes committed", path.display()))
 }
 
-fn header(dimension: usize) -> Result<[u8; HEADER]> {
+pub(in crate::index) fn header(dimension: usize) -> Result<[u8; HEADER]> {
     let dimension =
         u32::try_from(dimension).map_err(|_| Error::invalid_input("the dimension is too large"))?;
     let mut header = [0; HEADER];
@@ -394,7 +404,7 @@ fn header(dimension: usize) -> Result<[u8; HEADER]> {
     Ok(header)
 }
 
-fn encode(slot: u32, vector: &[f32], bytes: &mut Vec<u8>) {
+pub(in crate::index) fn encode(slot: u32, vector: &[f32], bytes: &mut Vec<u8>) {
     let slot = slot.to_le_bytes();
     let body: Vec<u8> = vector.iter().flat_map(|component| component.to_le_bytes()).collect();
     bytes.extend_from_slice(&slot);
