@@ -2,13 +2,13 @@
 //!
 //! No part of the public interface; it may change at any time.
 
-use std::num::NonZeroU32;
+use std::num::NonZeroUsize;
 
 use agentkit_core::{Error, Result, RunContext};
 
 use super::dense::{self, Dense, Planner};
 use super::filter::Bitmap;
-use super::graph::Graph;
+use super::graph::{Batched, Builder, Effort, Graph, HnswRs};
 use super::kernel;
 use super::vectors::Vectors;
 use super::vectors::codes::Query;
@@ -38,24 +38,36 @@ impl DenseBench {
         kernel::name()
     }
 
-    /// Builds the graph.
+    /// Builds the graph as an index does, on so many threads.
     ///
     /// # Errors
     /// As building fails.
-    pub fn build(&mut self) -> Result<()> {
-        self.graph = Some(Graph::build(&self.vectors, &RunContext::new())?);
+    pub fn build(&mut self, threads: NonZeroUsize) -> Result<()> {
+        self.build_with(&Batched::on_threads(threads))
+    }
+
+    /// Builds the graph by `hnsw_rs`.
+    ///
+    /// # Errors
+    /// As building fails.
+    pub fn build_by_hnsw_rs(&mut self) -> Result<()> {
+        self.build_with(&HnswRs)
+    }
+
+    fn build_with(&mut self, builder: &dyn Builder) -> Result<()> {
+        self.graph = Some(Graph::build_with(builder, &self.vectors, &RunContext::new())?);
         Ok(())
     }
 
-    /// Measures the effort that searches through the graph take, as an index does after building it; 0 if scans are
-    /// better.
+    /// Measures the effort that searches through the graph take, as an index does after building it: how many times
+    /// the usual, or nothing if scans are better.
     ///
     /// # Errors
     /// Internal, if there is no graph.
-    pub fn calibrate(&mut self) -> Result<u32> {
+    pub fn calibrate(&mut self) -> Result<Option<f64>> {
         let graph = self.graph.take().ok_or_else(|| Error::internal("the graph was not built"))?;
         let graph = dense::calibrated(graph, &self.vectors, &RunContext::new())?;
-        let effort = graph.effort().map_or(0, NonZeroU32::get);
+        let effort = graph.effort().map(Effort::factor);
         self.graph = Some(graph);
         Ok(effort)
     }
@@ -95,7 +107,7 @@ impl DenseBench {
         planner: &Planner,
     ) -> Result<(Vec<u32>, u64)> {
         let (query, ctx) = (Query::new(query), RunContext::new());
-        let dense = Dense { vectors: &self.vectors, graph, query: &query, limit, ctx: &ctx };
+        let dense = Dense { vectors: &self.vectors, graph, query: &query, limit, hidden: None, ctx: &ctx };
         let mut outcome = planner.search(&dense, &self.all)?;
         outcome.scored.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         let slots = outcome.scored.into_iter().take(limit).map(|(slot, _)| slot);

@@ -29,6 +29,12 @@ impl Bitmap {
         }
     }
 
+    pub(super) fn remove(&mut self, doc: u32) {
+        if let Some(word) = self.words.get_mut(doc as usize / 64) {
+            *word &= !(1 << (doc % 64));
+        }
+    }
+
     pub(super) fn contains(&self, doc: u32) -> bool {
         self.words.get(doc as usize / 64).is_some_and(|word| word & (1 << (doc % 64)) != 0)
     }

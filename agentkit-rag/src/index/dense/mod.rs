@@ -37,7 +37,7 @@ pub(super) fn search(leg: LegSearch<'_>, query: &[f32], exact: bool) -> Result<V
     let query = Query::new(query);
     let graph = snapshot.graph.as_deref().filter(|_| !exact);
     let (graph, planner) = planned(graph);
-    let dense = Dense { vectors: &snapshot.vectors, graph, query: &query, limit, ctx };
+    let dense = Dense { vectors: &snapshot.vectors, graph, query: &query, limit, hidden: None, ctx };
     let outcome = planner.search(&dense, &leg)?;
     let placed = outcome.scored.into_iter().filter_map(|(slot, score)| {
         let address = snapshot.place(slot)?;
@@ -50,7 +50,7 @@ pub(super) fn search(leg: LegSearch<'_>, query: &[f32], exact: bool) -> Result<V
 /// The graph, if it is worth using, and the planner with the effort it takes.
 pub(super) fn planned(graph: Option<&Graph>) -> (Option<&Graph>, Planner) {
     let effort = graph.and_then(Graph::effort);
-    effort.map_or((None, Planner::DEFAULT), |effort| (graph, Planner::DEFAULT.times(effort)))
+    effort.map_or((None, Planner::DEFAULT), |effort| (graph, Planner::DEFAULT.at(effort)))
 }
 
 /// The chunks a leg may return, by the slots of their vectors.

@@ -1,13 +1,12 @@
 //! Choosing between scan and graph, and counting what the choice costs.
 
 use std::borrow::Cow;
-use std::num::NonZeroU32;
 
 use agentkit_core::{Result, RunContext};
 
 use super::scan::{BATCH, Scan};
 use crate::index::filter::Bitmap;
-use crate::index::graph::{End, Graph, GraphSearch};
+use crate::index::graph::{Effort, End, Graph, GraphSearch};
 use crate::index::vectors::Vectors;
 use crate::index::vectors::codes::Query;
 
@@ -40,6 +39,8 @@ pub(in crate::index) struct Dense<'s> {
     pub(in crate::index) graph: Option<&'s Graph>,
     pub(in crate::index) query: &'s Query<'s>,
     pub(in crate::index) limit: usize,
+    /// A node that is no result and leads nowhere, as if the graph had been built without it.
+    pub(in crate::index) hidden: Option<u32>,
     pub(in crate::index) ctx: &'s RunContext,
 }
 
@@ -103,13 +104,13 @@ impl Planner {
         }
     }
 
-    /// The same with so many times the breadth and the patience.
-    pub(in crate::index) fn times(&self, effort: NonZeroU32) -> Self {
-        let (whole, factor) = (effort.get() as usize, f64::from(effort.get()));
+    /// The same with breadth and patience for an effort.
+    pub(in crate::index) fn at(&self, effort: Effort) -> Self {
+        let factor = effort.factor();
         Self {
-            breadth: self.breadth.saturating_mul(whole),
+            breadth: times(self.breadth, factor),
             breadth_per_result: self.breadth_per_result * factor,
-            patience: (self.patience.0.saturating_mul(whole), self.patience.1 * factor),
+            patience: (times(self.patience.0, factor), self.patience.1 * factor),
             ..*self
         }
     }
@@ -154,6 +155,7 @@ impl Planner {
             patience: self.patience.0.saturating_add(times(limit, self.patience.1)),
             detects_barren: self.detects_barren,
             allowed: (covered < graph.members() as u64).then_some(&*slots),
+            hidden: dense.hidden,
             ctx: dense.ctx,
         };
         let mut found = graph.search(search)?;

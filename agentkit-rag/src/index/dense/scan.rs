@@ -40,21 +40,41 @@ impl<'s> Scan<'s> {
 
     fn offer_batch(&mut self, slots: &[u32]) {
         let mut rows: [&[Line]; BATCH] = [&[]; BATCH];
-        let mut found = [(0, Scale::default()); BATCH];
+        let mut scales = [Scale::default(); BATCH];
+        if let Some(run) = self.vectors.run(slots) {
+            for (((row, lines), place), scale) in
+                rows.iter_mut().zip(run.rows()).zip(&mut scales).zip(run.scales)
+            {
+                (*row, *place) = (lines, *scale);
+            }
+            self.offer_rows(slots, &rows, &scales);
+            return;
+        }
+        let mut present = [0; BATCH];
         let mut count = 0;
         for slot in slots {
             let Some((lines, scale)) = self.vectors.codes(*slot) else { continue };
-            if let (Some(row), Some(place)) = (rows.get_mut(count), found.get_mut(count)) {
-                (*row, *place) = (lines, (*slot, scale));
+            if let (Some(row), Some(place), Some(of)) =
+                (rows.get_mut(count), scales.get_mut(count), present.get_mut(count))
+            {
+                (*row, *place, *of) = (lines, scale, *slot);
                 count += 1;
             }
         }
+        self.offer_rows(present.get(..count).unwrap_or_default(), &rows, &scales);
+    }
+
+    /// Looks at the codes of as many rows as there are slots.
+    fn offer_rows(&mut self, slots: &[u32], rows: &[&[Line]; BATCH], scales: &[Scale; BATCH]) {
         let mut products = [0; BATCH];
-        kernel::dots(&self.query.codes, rows.get(..count).unwrap_or_default(), &mut products);
-        self.evaluations += count as u64;
-        for ((slot, scale), product) in found.into_iter().take(count).zip(products) {
-            let interval = self.query.interval(scaled(product, scale.scale), scale, self.slack);
-            self.keep(slot, interval);
+        kernel::dots(&self.query.codes, rows.get(..slots.len()).unwrap_or_default(), &mut products);
+        self.evaluations += slots.len() as u64;
+        let mut intervals = [Interval::default(); BATCH];
+        for ((interval, product), scale) in intervals.iter_mut().zip(products).zip(scales) {
+            *interval = self.query.interval(scaled(product, scale.scale), *scale, self.slack);
+        }
+        for (slot, interval) in slots.iter().zip(intervals) {
+            self.keep(*slot, interval);
         }
     }
 

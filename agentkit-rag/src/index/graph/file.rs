@@ -1,6 +1,6 @@
 //! The graph's file: a magic word, a checksum, and the arrays as little-endian numbers.
 //!
-//! `AKGRAPH3`, CRC-32 of the rest (u32), then as u32: slots, effort, upper layers; the slots of each node and its
+//! `AKGRAPH4`, CRC-32 of the rest (u32), then as u32: slots, quarters of the usual effort, upper layers; the slots of each node and its
 //! neighbours on layer 0 as lists; and for every upper layer, from layer 1 up, the number of its nodes, the nodes and
 //! their neighbours as lists. Lists are number of lists, number of values, ends, values. A search starts at the first
 //! node of the topmost layer. The checksum is verified before anything is believed, and everything is checked again
@@ -10,11 +10,11 @@ use std::path::Path;
 
 use agentkit_core::{Error, Result};
 
-use super::{Arrays, Graph, Lists};
+use super::{Arrays, Effort, Graph, Links, Lists};
 use crate::index::sealed;
 use crate::index::storage::Storage;
 
-const MAGIC: &[u8; 8] = b"AKGRAPH3";
+const MAGIC: &[u8; 8] = b"AKGRAPH4";
 /// Bytes of magic and checksum.
 const HEAD: usize = 12;
 /// More layers than any graph has.
@@ -41,12 +41,14 @@ impl Graph {
 pub(in crate::index) fn encode(graph: &Graph) -> Vec<u8> {
     let arrays = &graph.arrays;
     let mut body = Vec::new();
-    write_numbers(&[arrays.slots, arrays.effort, number(arrays.upper.len())], &mut body);
+    write_numbers(
+        &[arrays.slots, arrays.effort.map_or(0, Effort::quarters), number(arrays.upper.len())],
+        &mut body,
+    );
     write_lists(&arrays.members, &mut body);
     let mut base = Lists::default();
     for (node, links) in (0_u32..).zip(&arrays.base) {
-        let filled = links.0.iter().rev().take_while(|neighbour| **neighbour == node).count();
-        base.push(links.0.get(..links.0.len() - filled).unwrap_or_default());
+        base.push(links.of(node));
     }
     write_lists(&base, &mut body);
     for layer in &arrays.upper {
@@ -58,10 +60,12 @@ pub(in crate::index) fn encode(graph: &Graph) -> Vec<u8> {
         write_numbers(&layer.nodes, &mut body);
         write_lists(&links, &mut body);
     }
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
-    bytes.extend_from_slice(&body);
-    bytes
+    with_checksum(&body)
+}
+
+/// The file that has this body.
+pub(in crate::index) fn with_checksum(body: &[u8]) -> Vec<u8> {
+    [MAGIC, &crc32fast::hash(body).to_le_bytes()[..], body].concat()
 }
 
 /// Reads the bytes of a graph's file; nothing if they are damaged.
@@ -84,7 +88,9 @@ pub(in crate::index) fn parse(bytes: &[u8]) -> Option<Graph> {
         let count = numbers.next()?;
         upper.push((numbers.many(count)?, numbers.lists(nodes)?));
     }
-    let arrays = Arrays::new(slots, members, &base, upper)?;
+    let base = (0..base.len()).map(|node| Links::new(node, base.get(node))).collect::<Option<_>>()?;
+    let arrays = Arrays::new(slots, members, base, upper)?;
+    let effort = Effort::of_quarters(effort);
     numbers.rest.is_empty().then(|| Graph::new(Arrays { effort, ..arrays }))
 }
 

@@ -1,7 +1,7 @@
 //! The approximate leg: an immutable HNSW graph over the first slots of a partition.
 //!
 //! The graph is derived data (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using
-//! Hierarchical Navigable Small World graphs", 2018). `hnsw_rs` builds it and is then dropped; the finished graph is
+//! Hierarchical Navigable Small World graphs", 2018). A builder links its nodes; the finished graph is
 //! frozen into flat arrays with a search of its own, and kept in a checksummed file. It holds no vectors: those are
 //! the partition's. Slots after the graph's last are scanned exactly by the caller until the next graph is built.
 //!
@@ -10,14 +10,17 @@
 
 mod build;
 mod file;
+mod near;
 mod search;
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
-use self::search::Scratch;
+use self::near::Scratch;
 use super::vectors::Vectors;
 
+pub(super) use self::build::{Batched, Builder, HnswRs};
+pub(super) use self::file::{encode, parse, with_checksum};
 pub(super) use self::search::{End, GraphSearch};
 
 /// Links of a node on the upper layers.
@@ -36,13 +39,34 @@ pub(super) struct Graph {
     pool: Mutex<Vec<Scratch>>,
 }
 
+/// How much a search through a graph takes, in quarters of what is usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Effort(NonZeroU32);
+
+impl Effort {
+    const USUAL: Self = Self(NonZeroU32::MIN.saturating_add(3));
+
+    pub(super) fn of_quarters(quarters: u32) -> Option<Self> {
+        NonZeroU32::new(quarters).map(Self)
+    }
+
+    fn quarters(self) -> u32 {
+        self.0.get()
+    }
+
+    /// How many times the usual it is.
+    pub(super) fn factor(self) -> f64 {
+        f64::from(self.0.get()) / f64::from(Self::USUAL.0.get())
+    }
+}
+
 /// What a graph is made of.
 #[derive(Debug, Default, PartialEq)]
 struct Arrays {
     /// Slots covered: all below this number.
     slots: u32,
-    /// How many times the usual effort a search takes to find enough; 0 if none that pays does.
-    effort: u32,
+    /// What a search takes to find enough; nothing if none that pays does.
+    effort: Option<Effort>,
     /// Slots of each node, by node.
     members: Lists,
     /// The first slot of each node.
@@ -79,15 +103,27 @@ impl Graph {
         self.arrays.slots
     }
 
-    /// How many times the usual effort a search through the graph takes, or `None` if a scan is better.
-    pub(super) fn effort(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.arrays.effort)
+    /// What a search through the graph takes, or `None` if a scan is better.
+    pub(super) fn effort(&self) -> Option<Effort> {
+        self.arrays.effort
     }
 
     /// The same graph with another effort.
-    pub(super) fn with_effort(mut self, effort: Option<NonZeroU32>) -> Self {
-        self.arrays.effort = effort.map_or(0, NonZeroU32::get);
+    pub(super) fn with_effort(mut self, effort: Option<Effort>) -> Self {
+        self.arrays.effort = effort;
         self
+    }
+
+    /// The nodes that are on layer 0 alone.
+    pub(super) fn lowest_nodes(&self) -> impl Iterator<Item = u32> {
+        let upper = self.arrays.upper.first().map_or(&[][..], |layer| layer.nodes.as_slice());
+        let nodes = 0..u32::try_from(self.arrays.heads.len()).unwrap_or(u32::MAX);
+        nodes.filter(|node| upper.binary_search(node).is_err())
+    }
+
+    /// The slots of a node, which all have the same vector.
+    pub(super) fn slots_of(&self, node: u32) -> &[u32] {
+        self.arrays.members.get(node as usize)
     }
 
     /// Number of slots that have a node.
@@ -122,28 +158,34 @@ impl Arrays {
     /// Puts the arrays together: neighbours by node for every layer, layer 0 first; `None` if they do not fit.
     ///
     /// Upper layers come as the nodes on them with their neighbours' node numbers.
-    fn new(slots: u32, members: Lists, base: &Lists, upper: Vec<(Vec<u32>, Lists)>) -> Option<Self> {
+    fn new(slots: u32, members: Lists, base: Vec<Links>, upper: Vec<(Vec<u32>, Lists)>) -> Option<Self> {
         let heads =
             (0..members.len()).map(|node| members.get(node).first().copied()).collect::<Option<Vec<_>>>()?;
         if !heads.is_sorted() || base.len() != heads.len() || heads.len() > MOST_NODES as usize {
             return None;
         }
-        let base =
-            (0..base.len()).map(|node| Links::new(node, base.get(node))).collect::<Option<Vec<_>>>()?;
         let mut layers: Vec<Layer> = Vec::with_capacity(upper.len());
         for (nodes, links) in upper {
             let layer = Layer::new(nodes, &links, layers.last(), heads.len())?;
             layers.push(layer);
         }
-        Some(Self { slots, effort: 1, members, heads, base, upper: layers })
+        Some(Self { slots, effort: Some(Effort::USUAL), members, heads, base, upper: layers })
     }
 }
 
 impl Links {
+    const EMPTY: Self = Self([0; BASE_LINKS]);
+
     fn new(node: usize, neighbours: &[u32]) -> Option<Self> {
         let mut links = [u32::try_from(node).ok()?; BASE_LINKS];
         links.get_mut(..neighbours.len())?.copy_from_slice(neighbours);
         Some(Self(links))
+    }
+
+    /// The neighbours of `node`, whose links these are.
+    fn of(&self, node: u32) -> &[u32] {
+        let filled = self.0.iter().rev().take_while(|neighbour| **neighbour == node).count();
+        self.0.get(..self.0.len() - filled).unwrap_or_default()
     }
 }
 

@@ -9,11 +9,11 @@
 
 use agentkit_core::{Result, RunContext};
 
-use super::{Arrays, BASE_LINKS, Graph, MOST_NODES};
+use super::near::{Points, Scratch, parts};
+use super::{Arrays, BASE_LINKS, Graph};
 use crate::index::filter::Bitmap;
-use crate::index::kernel::{self, Line};
 use crate::index::vectors::Vectors;
-use crate::index::vectors::codes::{Query, Scale, scaled};
+use crate::index::vectors::codes::Query;
 
 /// Nodes expanded between two looks at the context.
 const NODES_BETWEEN_CHECKS: usize = 256;
@@ -30,8 +30,6 @@ const ENOUGH_LINKS: usize = 24;
 const SMALL_SHARE: u64 = 5;
 /// Most steps of [`Walk::approach`].
 const STEPS: usize = 2;
-/// Low bit of a node whose neighbours have been looked at.
-const EXPANDED: u64 = 1;
 
 /// What to search for.
 #[derive(Clone, Copy)]
@@ -48,6 +46,8 @@ pub(in crate::index) struct GraphSearch<'s> {
     pub(in crate::index) detects_barren: bool,
     /// The slots that match; all if there is none.
     pub(in crate::index) allowed: Option<&'s Bitmap>,
+    /// A node that is no result and leads nowhere.
+    pub(in crate::index) hidden: Option<u32>,
     pub(in crate::index) ctx: &'s RunContext,
 }
 
@@ -71,30 +71,6 @@ pub(in crate::index) enum End {
     Exhausted,
     /// Not begun, since much fewer nodes match around the query than everywhere.
     Barren,
-}
-
-/// Memory that searches use one after the other.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    seen: Vec<u64>,
-    near: Nearest,
-    batch: Vec<u32>,
-    bridges: Vec<u32>,
-}
-
-/// The nearest nodes so far, nearest first.
-///
-/// A node is a number that orders as its distance does, lower node numbers first among equals: the score's bits, the
-/// inverted node number, and whether it has been expanded.
-#[derive(Debug, Default)]
-struct Nearest {
-    nodes: Vec<u64>,
-    breadth: usize,
-    limit: usize,
-    /// All before this have been expanded.
-    next: usize,
-    /// Nodes expanded since the best `limit` changed.
-    idle: usize,
 }
 
 impl Graph {
@@ -122,14 +98,13 @@ impl<'s> Walk<'s> {
     fn run(&mut self) -> Result<End> {
         self.search.ctx.check()?;
         let nodes = self.graph.arrays.heads.len();
-        let Scratch { seen, near, .. } = &mut self.scratch;
-        seen.clear();
-        seen.resize(nodes.div_ceil(64), 0);
-        near.reset(self.search.breadth, self.search.limit);
+        self.scratch.reset(nodes, self.search.breadth, self.search.limit);
         if nodes == 0 {
             return Ok(End::Exhausted);
         }
-        self.scratch.batch.clear();
+        if let Some(hidden) = self.search.hidden {
+            self.scratch.see(hidden);
+        }
         let start = self.descend();
         let start = self.approach(start);
         if self.is_barren(start) {
@@ -222,11 +197,11 @@ impl<'s> Walk<'s> {
         for _ in 0..STEPS {
             let links = graph.arrays.base.get(at as usize).map_or([at; BASE_LINKS], |links| links.0);
             let mut fresh = links.to_vec();
-            fresh.retain(|node| *node != at && !self.is_seen(*node));
+            fresh.retain(|node| *node != at && !self.scratch.is_seen(*node));
             let scores = self.scores(&fresh);
             let mut nearest = (best, at);
             for (node, score) in fresh.into_iter().zip(scores) {
-                if self.matches(node) && !self.see(node) {
+                if self.matches(node) && !self.scratch.see(node) {
                     self.scratch.near.add(score, node);
                 }
                 nearest = nearest.max((score, node));
@@ -239,32 +214,11 @@ impl<'s> Walk<'s> {
         at
     }
 
-    fn is_seen(&self, node: u32) -> bool {
-        self.scratch.seen.get(node as usize / 64).is_some_and(|word| word & 1 << (node % 64) != 0)
-    }
-
     /// The scores of at most [`BASE_LINKS`] nodes.
     fn scores(&mut self, nodes: &[u32]) -> [u32; BASE_LINKS] {
-        let mut rows: [&[Line]; BASE_LINKS] = [&[]; BASE_LINKS];
-        let mut scales = [0.0; BASE_LINKS];
-        for ((row, scale), node) in rows.iter_mut().zip(&mut scales).zip(nodes) {
-            if let Some((lines, codes)) = self.codes(*node) {
-                kernel::prefetch(lines);
-                (*row, *scale) = (lines, codes.scale);
-            }
-        }
-        let mut products = [0; BASE_LINKS];
-        kernel::dots(&self.search.query.codes, rows.get(..nodes.len()).unwrap_or_default(), &mut products);
         self.evaluations += nodes.len() as u64;
-        let mut scores = [0; BASE_LINKS];
-        for ((score, product), scale) in scores.iter_mut().zip(products).zip(scales) {
-            *score = ordered(scaled(product, scale));
-        }
-        scores
-    }
-
-    fn codes(&self, node: u32) -> Option<(&'s [Line], Scale)> {
-        self.search.vectors.codes(*self.graph.arrays.heads.get(node as usize)?)
+        let GraphSearch { vectors, query, .. } = self.search;
+        Points { vectors, heads: &self.graph.arrays.heads }.scores(&query.codes, nodes)
     }
 
     #[inline]
@@ -278,18 +232,9 @@ impl<'s> Walk<'s> {
 
     /// Puts a node into the batch if it was not seen before.
     fn take(&mut self, node: u32) {
-        if !self.see(node) {
+        if !self.scratch.see(node) {
             self.scratch.batch.push(node);
         }
-    }
-
-    /// Marks a node and says whether it was marked.
-    fn see(&mut self, node: u32) -> bool {
-        let Some(word) = self.scratch.seen.get_mut(node as usize / 64) else { return true };
-        let bit = 1 << (node % 64);
-        let seen = *word & bit != 0;
-        *word |= bit;
-        seen
     }
 
     fn seed(&mut self) {
@@ -335,7 +280,7 @@ impl<'s> Walk<'s> {
                 if found >= ENOUGH_LINKS {
                     return;
                 }
-                if self.matches(neighbour) && !self.see(neighbour) {
+                if self.matches(neighbour) && !self.scratch.see(neighbour) {
                     found += 1;
                     self.scratch.batch.push(neighbour);
                 }
@@ -368,58 +313,7 @@ impl<'s> Walk<'s> {
     }
 }
 
-impl Nearest {
-    fn reset(&mut self, breadth: usize, limit: usize) {
-        self.nodes.clear();
-        (self.next, self.idle) = (0, 0);
-        (self.breadth, self.limit) = (breadth.max(1), limit);
-    }
-
-    fn add(&mut self, score: u32, node: u32) {
-        let near = u64::from(score) << 32 | u64::from(MOST_NODES - node) << 1;
-        if self.nodes.len() >= self.breadth {
-            if self.nodes.last().is_some_and(|worst| near <= *worst) {
-                return;
-            }
-            self.nodes.pop();
-        }
-        let at = self.nodes.partition_point(|nearer| *nearer > near);
-        self.nodes.insert(at, near);
-        self.next = self.next.min(at);
-        if at < self.limit {
-            self.idle = 0;
-        }
-    }
-
-    /// The nearest node that was not expanded, which it now is.
-    fn expand(&mut self) -> Option<u32> {
-        while let Some(near) = self.nodes.get_mut(self.next) {
-            self.next += 1;
-            if *near & EXPANDED == 0 {
-                *near |= EXPANDED;
-                self.idle += 1;
-                return Some(parts(*near).1);
-            }
-        }
-        None
-    }
-}
-
-/// The scaled product and the node number.
-fn parts(near: u64) -> (f32, u32) {
-    let [low, high] =
-        [near, near >> 32].map(|half| u32::try_from(half & u64::from(u32::MAX)).unwrap_or_default());
-    let bits = if high >> 31 == 0 { !high } else { high & (u32::MAX >> 1) };
-    (f32::from_bits(bits), MOST_NODES - (low >> 1))
-}
-
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
-}
-
-/// Bits that order as the numbers do: those of the single with the sign flipped, all of them if it is negative.
-fn ordered(number: f32) -> u32 {
-    let bits = number.to_bits();
-    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
 }

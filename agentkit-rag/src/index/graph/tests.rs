@@ -1,9 +1,11 @@
 //! The graph against the exact scan, its file against damage.
 
+use std::num::NonZeroUsize;
+
 use agentkit_core::{ErrorKind, RunContext};
 use tempfile::tempdir;
 
-use super::{Graph, GraphSearch};
+use super::{Batched, Graph, GraphSearch, HnswRs};
 use crate::index::filter::Bitmap;
 use crate::index::kernel::dot;
 use crate::index::storage::Disk;
@@ -47,8 +49,17 @@ fn search(
 ) -> Vec<u32> {
     let (query, ctx) = (Query::new(query), RunContext::new());
     let (limit, patience, detects_barren) = (breadth, usize::MAX, false);
-    let search =
-        GraphSearch { vectors, query: &query, breadth, limit, patience, detects_barren, allowed, ctx: &ctx };
+    let search = GraphSearch {
+        vectors,
+        query: &query,
+        breadth,
+        limit,
+        patience,
+        detects_barren,
+        allowed,
+        hidden: None,
+        ctx: &ctx,
+    };
     let found = graph.search(search).unwrap();
     found.slots.into_iter().map(|(slot, _)| slot).collect()
 }
@@ -136,4 +147,42 @@ fn a_saved_graph_comes_back_and_a_damaged_one_is_refused() {
         std::fs::write(&path, &whole[..at]).unwrap();
         assert!(Graph::load(&Disk, &path).is_err(), "cut at {at}");
     }
+}
+
+/// Both builders, and the usual one on several threads.
+#[test]
+fn builders_link_alike_and_the_number_of_threads_changes_nothing() {
+    let vectors = clustered(3000);
+    let ctx = RunContext::new();
+    let threads = |count| Batched::on_threads(NonZeroUsize::new(count).unwrap());
+    let built = Graph::build_with(&threads(1), &vectors, &ctx).unwrap();
+    for count in [2, 3, 7] {
+        assert_eq!(Graph::build_with(&threads(count), &vectors, &ctx).unwrap(), built, "{count} threads");
+    }
+    let by_hnsw_rs = Graph::build_with(&HnswRs, &vectors, &ctx).unwrap();
+    for graph in [&built, &by_hnsw_rs] {
+        assert_eq!(graph.arrays.heads.len(), 3000);
+        assert!(recall(graph, &vectors, None) > 0.97);
+        assert!(!graph.arrays.upper.is_empty(), "a graph of this size has layers");
+    }
+}
+
+/// Nodes that come one after the other and are alike are in the same batch; they must still find each other.
+#[test]
+fn neighbours_of_the_same_batch_are_linked() {
+    let spread = clustered(40_000);
+    let mut vectors = Vectors::new(DIMENSION);
+    for slot in 0..20_000 {
+        let row = spread.row(slot * 2);
+        vectors.push(row);
+        let next: Vec<f32> =
+            row.iter().enumerate().map(|(at, c)| if at == 0 { c + 0.001 } else { *c }).collect();
+        let norm = dot(&next, &next).sqrt();
+        vectors.push(&next.iter().map(|c| c / norm).collect::<Vec<_>>());
+    }
+    let graph = Graph::build(&vectors, &RunContext::new()).unwrap();
+    let found = (0..400)
+        .filter(|at| search(&graph, &vectors, vectors.row(at * 100), 16, None).contains(&(at * 100 + 1)));
+    let found = found.count();
+    assert!(found >= 396, "{found} of 400 find the one that came with them");
 }

@@ -15,7 +15,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
-mod scalar;
+pub(super) mod scalar;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -45,7 +45,7 @@ impl Line {
 pub(super) struct QueryCodes {
     /// Components, filled up with zeros to whole lines.
     wide: Vec<i16>,
-    /// The components' multiples of [`HIGH_STEP`], as signed bytes.
+    /// The components' multiples of [`HIGH_STEP`], as signed bytes; empty if all are zero.
     high: Vec<Line>,
     /// What is left of them, -64 to 63, as signed bytes.
     low: Vec<Line>,
@@ -75,9 +75,22 @@ impl QueryCodes {
             high.push(Line(parts.map(|(high, _)| high)));
             low.push(Line(parts.map(|(_, low)| low)));
         }
-        let sum = components.iter().fold(0_i32, |sum, component| sum.wrapping_add(i32::from(*component)));
-        Self { wide, high, low, bias: sum.wrapping_mul(BIAS) }
+        Self { bias: bias(&wide), wide, high, low }
     }
+
+    /// Takes the codes of a row.
+    pub(super) fn of_row(row: &[Line]) -> Self {
+        let unbiased = |code: &u8| i16::from(*code) - 128;
+        let wide: Vec<i16> = row.iter().flat_map(|line| &line.0).map(unbiased).collect();
+        let low = row.iter().map(|line| Line(line.0.map(|code| code ^ 0x80))).collect();
+        Self { bias: bias(&wide), wide, high: Vec::new(), low }
+    }
+}
+
+/// What the rows' bias adds to a product with the components.
+fn bias(components: &[i16]) -> i32 {
+    let sum = components.iter().fold(0_i32, |sum, component| sum.wrapping_add(i32::from(*component)));
+    sum.wrapping_mul(BIAS)
 }
 
 /// The byte whose bits are those of `value` as a signed byte.
@@ -87,16 +100,16 @@ fn signed(value: i32) -> u8 {
 
 /// One set of instructions.
 #[derive(Debug)]
-struct Kernel {
-    name: &'static str,
-    dot: fn(&[f32], &[f32]) -> f32,
-    dots: fn(&QueryCodes, &[&[Line]], &mut [i32]),
-    pair: fn(&[Line], &[Line]) -> i32,
+pub(super) struct Kernel {
+    pub(super) name: &'static str,
+    pub(super) dot: fn(&[f32], &[f32]) -> f32,
+    pub(super) dots: fn(&QueryCodes, &[&[Line]], &mut [i32]),
+    pub(super) pair: fn(&[Line], &[Line]) -> i32,
     prefetch: fn(&[Line]),
 }
 
 /// The kernels this CPU can run, fastest first; the scalar one is always there.
-fn available() -> Vec<&'static Kernel> {
+pub(super) fn available() -> Vec<&'static Kernel> {
     let mut kernels = Vec::new();
     #[cfg(target_arch = "x86_64")]
     kernels.extend(x86::available());

@@ -2,7 +2,7 @@
 
 use super::{BIAS, Kernel, LANES, Line, QueryCodes, fold, rest};
 
-pub(super) static KERNEL: Kernel = Kernel { name: "scalar", dot, dots, pair, prefetch: |_| {} };
+pub(in crate::index) static KERNEL: Kernel = Kernel { name: "scalar", dot, dots, pair, prefetch: |_| {} };
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let length = a.len().min(b.len());

@@ -45,6 +45,11 @@ proptest! {
                 let pair: i64 = codes(row).iter().zip(codes(borrowed[0])).map(|(a, b)| a * b).sum();
                 prop_assert_eq!(i64::from((kernel.pair)(row, borrowed[0])), pair, "{}", kernel.name);
             }
+            let whole = &borrowed[..rows.len()];
+            let mut pairs = vec![1; whole.len()];
+            (kernel.dots)(&QueryCodes::of_row(borrowed[0]), whole, &mut pairs);
+            let expected: Vec<i32> = whole.iter().map(|row| (scalar::KERNEL.pair)(borrowed[0], row)).collect();
+            prop_assert_eq!(pairs, expected, "{}", kernel.name);
             (kernel.prefetch)(borrowed[0]);
         }
     }

@@ -7,12 +7,14 @@
 
 use std::arch::x86_64::{
     __m256, __m256i, __m512i, _MM_HINT_T0, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_prefetch,
-    _mm_shuffle_epi32, _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
-    _mm256_cvtepu8_epi16, _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_mul_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm512_add_epi32,
-    _mm512_add_ps, _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps,
-    _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32,
-    _mm512_storeu_ps, _mm512_sub_epi32, _mm512_xor_si512,
+    _mm_shuffle_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_si128,
+    _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16, _mm256_extracti128_si256, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_storeu_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castsi512_si256, _mm512_dpbusd_epi32,
+    _mm512_extracti64x4_epi64, _mm512_load_si512, _mm512_loadu_ps, _mm512_mul_ps, _mm512_reduce_add_epi32,
+    _mm512_set1_epi8, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_ps,
+    _mm512_sub_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
 use super::{Kernel, LANES, LINE, Line, QueryCodes, fold, rest};
@@ -109,19 +111,73 @@ fn common<'a>(a: &'a [f32], b: &[f32]) -> &'a [f32] {
 
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn dots_avx512(query: &QueryCodes, rows: &[&[Line]], out: &mut [i32]) {
-    for (at, (row, out)) in rows.iter().zip(out).enumerate() {
-        if let Some(later) = rows.get(at + 6) {
-            prefetch(later);
+    let (fours, rest) = rows.as_chunks::<4>();
+    let (places, _) = out.as_chunks_mut::<4>();
+    for (at, (four, place)) in fours.iter().zip(places).enumerate() {
+        if let Some(later) = fours.get(at + 2) {
+            later.iter().for_each(|row| prefetch(row));
         }
-        let (mut high, mut low) = (_mm512_setzero_si512(), _mm512_setzero_si512());
-        for ((row, query_high), query_low) in row.iter().zip(&query.high).zip(&query.low) {
-            let row = load(row);
-            high = _mm512_dpbusd_epi32(high, row, load(query_high));
-            low = _mm512_dpbusd_epi32(low, row, load(query_low));
-        }
-        let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(_mm512_slli_epi32::<7>(high), low));
-        *out = if row.is_empty() { 0 } else { sum.wrapping_sub(query.bias) };
+        *place = four_dots_avx512(query, four);
     }
+    for (row, place) in rest.iter().zip(out.iter_mut().skip(4 * fours.len())) {
+        *place = four_dots_avx512(query, &[row, &[], &[], &[]])[0];
+    }
+}
+
+/// Four rows share the loads of the query, and the sums across their lanes.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn four_dots_avx512(query: &QueryCodes, rows: &[&[Line]; 4]) -> [i32; 4] {
+    let low = sums_avx512(&query.low, rows);
+    let sums = if query.high.is_empty() {
+        low
+    } else {
+        let high = sums_avx512(&query.high, rows);
+        std::array::from_fn(|at| _mm512_add_epi32(_mm512_slli_epi32::<7>(high[at]), low[at]))
+    };
+    let mut sums = across(sums);
+    for (sum, row) in sums.iter_mut().zip(rows) {
+        *sum = if row.is_empty() { 0 } else { sum.wrapping_sub(query.bias) };
+    }
+    sums
+}
+
+/// The products of signed bytes with each row, lane by lane.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn sums_avx512(query: &[Line], rows: &[&[Line]; 4]) -> [__m512i; 4] {
+    let mut sums = [_mm512_setzero_si512(); 4];
+    let [a, b, c, d] = rows;
+    if rows.iter().all(|row| row.len() == query.len()) {
+        for ((((query, a), b), c), d) in query.iter().zip(*a).zip(*b).zip(*c).zip(*d) {
+            let query = load(query);
+            for (row, sum) in [a, b, c, d].into_iter().zip(&mut sums) {
+                *sum = _mm512_dpbusd_epi32(*sum, load(row), query);
+            }
+        }
+    } else {
+        for (row, sum) in rows.iter().zip(&mut sums) {
+            for (row, query) in row.iter().zip(query) {
+                *sum = _mm512_dpbusd_epi32(*sum, load(row), load(query));
+            }
+        }
+    }
+    sums
+}
+
+/// The sum of the 16 lanes of each.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn across([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
+    let halves = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let (ab, cd) = (halves(a, b), halves(c, d));
+    let each = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    let two = _mm256_add_epi32(_mm512_castsi512_si256(each), _mm512_extracti64x4_epi64::<1>(each));
+    let one = _mm_add_epi32(_mm256_castsi256_si128(two), _mm256_extracti128_si256::<1>(two));
+    let mut sums = [0; 4];
+    // SAFETY: the array has room for the 4 numbers stored; the store needs no alignment.
+    unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), one) };
+    sums
 }
 
 #[target_feature(enable = "avx512f,avx512vnni")]

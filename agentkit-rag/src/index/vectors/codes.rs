@@ -41,6 +41,20 @@ pub(super) struct Codes {
     rows: Vec<Scale>,
 }
 
+/// Rows that lie one after the other.
+#[derive(Debug)]
+pub(in crate::index) struct Run<'c> {
+    lines: &'c [Line],
+    width: usize,
+    pub(in crate::index) scales: &'c [Scale],
+}
+
+impl<'c> Run<'c> {
+    pub(in crate::index) fn rows(&self) -> impl Iterator<Item = &'c [Line]> {
+        self.lines.chunks_exact(self.width.max(1))
+    }
+}
+
 /// What turns a row's codes into an estimate, and the norm of what the codes leave out.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::index) struct Scale {
@@ -118,6 +132,13 @@ impl Codes {
         self.lines.get(at * self.width..(at + 1) * self.width).unwrap_or_default()
     }
 
+    /// Rows from `at` on, if none of them is a hole.
+    pub(super) fn run(&self, at: usize, count: usize) -> Option<Run<'_>> {
+        let whole = (at..at + count).all(|at| self.contains(at));
+        let lines = self.lines.get(at * self.width..(at + count) * self.width).filter(|_| whole)?;
+        Some(Run { lines, width: self.width, scales: self.rows.get(at..at + count)? })
+    }
+
     #[inline]
     pub(super) fn scale(&self, at: usize) -> Scale {
         self.rows.get(at).copied().unwrap_or_default()
@@ -173,7 +194,7 @@ pub(in crate::index) struct Query<'q> {
 }
 
 /// Between which two numbers a row's score lies.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(in crate::index) struct Interval {
     pub(in crate::index) low: f32,
     pub(in crate::index) high: f32,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use agentkit_core::{Error, Result};
 use tantivy::directory::OwnedBytes;
 
-use self::codes::{BLOCK_ROWS, Bound, Codes, Scale};
+use self::codes::{BLOCK_ROWS, Bound, Codes, Run, Scale};
 use super::kernel::Line;
 
 /// All vectors up to some commit, by slot; cheap to clone. An append copies at most one block.
@@ -76,6 +76,13 @@ impl Vectors {
     pub(super) fn codes(&self, slot: u32) -> Option<(&[Line], Scale)> {
         let (block, at) = self.at(slot)?;
         block.codes.contains(at).then(|| (block.codes.row(at), block.codes.scale(at)))
+    }
+
+    /// The codes of slots that follow one another in one block without a hole, if these do.
+    pub(super) fn run(&self, slots: &[u32]) -> Option<Run<'_>> {
+        let (block, at) = self.at(*slots.first()?)?;
+        let consecutive = slots.is_sorted_by(|a, b| a.wrapping_add(1) == *b);
+        (consecutive && at + slots.len() <= BLOCK_ROWS).then(|| block.codes.run(at, slots.len())).flatten()
     }
 
     /// What bounds the norms of all rows.
