@@ -14,10 +14,10 @@ mod source;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-#[doc(hidden)]
-pub use index::bench_support;
 pub use index::{
     BackupReport, DocumentSummary, Index, IndexStats, MAX_DOCUMENT_BYTES, ReembedProgress, ReembedReport,
     StoredDocument, UpsertReport, backup, verify,
 };
+#[doc(hidden)]
+pub use index::{bench_support, fuzz_support};
 pub use source::{Heading, SourceDocument, SourceKind};

@@ -152,6 +152,12 @@ pub(super) fn scopes(partitions: &Folder) -> Result<Vec<TenantScope>> {
     Ok(scopes)
 }
 
+/// A manifest read and written again, or `None` if it is none.
+pub(super) fn rewritten(json: &[u8]) -> Option<Vec<u8>> {
+    let manifest: Manifest = serde_json::from_slice(json).ok()?;
+    serde_json::to_vec_pretty(&manifest).ok()
+}
+
 fn described(identity: &EmbedderIdentity) -> String {
     let revision = identity.revision.get(..12).unwrap_or(&identity.revision);
     format!("{} ({} dimensions, revision {revision})", identity.name, identity.dimension)

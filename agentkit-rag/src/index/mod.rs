@@ -19,6 +19,8 @@ mod dense;
 mod directory;
 mod edition;
 mod filter;
+#[doc(hidden)]
+pub mod fuzz_support;
 mod graph;
 mod kernel;
 mod layout;

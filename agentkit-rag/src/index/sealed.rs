@@ -26,7 +26,7 @@ pub(super) fn write(storage: &dyn Storage, path: &Path, data: &[u8]) -> io::Resu
     }
     let mut file = storage.create(side)?;
     file.write_all(data)?;
-    file.write_all(format!("{SEAL}{:08x}\n", crc32fast::hash(data)).as_bytes())?;
+    file.write_all(last_line(data).as_bytes())?;
     file.sync()?;
     drop(file);
     storage.rename(side, path)?;
@@ -43,8 +43,17 @@ pub(super) fn read(storage: &dyn Storage, path: &Path) -> Result<Vec<u8>> {
         .ok_or_else(|| Error::corrupt(format!("{} is damaged: its checksum does not match", path.display())))
 }
 
+fn last_line(data: &[u8]) -> String {
+    format!("{SEAL}{:08x}\n", crc32fast::hash(data))
+}
+
+/// The data with its seal.
+pub(super) fn seal(data: &[u8]) -> Vec<u8> {
+    [data, last_line(data).as_bytes()].concat()
+}
+
 /// The sealed data, or `None` if the seal is missing or does not match.
-fn unseal(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+pub(super) fn unseal(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let length = bytes.len().checked_sub(SEAL_BYTES)?;
     let (data, seal) = bytes.split_at(length);
     let digits = seal.strip_prefix(SEAL.as_bytes())?.strip_suffix(b"\n")?;
