@@ -1,14 +1,18 @@
 //! The local embedder in both precisions, on one thread and on two: a query, many short ones, and passages.
 //!
-//! `benches/peers/embedding.py` measures ONNX Runtime on the same texts and prints the ratios.
+//! With `AGENTKIT_BENCH_PYTHON` and `AGENTKIT_BENCH_ONNX`, which `benches/peers/export_onnx.py` writes, ONNX Runtime is measured on
+//! the same texts by `benches/peers/embedding.py` and ratios are printed.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to measure")]
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use agentkit_core::{EmbedSide, Embedder, RunContext};
 use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, NoProgress};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use tokio::runtime::Runtime;
 
 const QUERY: &str = "what is the capital of france and its population";
@@ -31,7 +35,39 @@ fn cases() -> [(&'static str, Vec<String>); 4] {
     ]
 }
 
-fn embedding(criterion: &mut Criterion) {
+fn main() {
+    if !benches::is_measuring() {
+        return;
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    let folder = embedding(&mut criterion);
+    criterion.final_summary();
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let (Some(python), Some(onnx)) = (variable("AGENTKIT_BENCH_PYTHON"), variable("AGENTKIT_BENCH_ONNX"))
+    else {
+        return println!("no peer: it needs AGENTKIT_BENCH_PYTHON and AGENTKIT_BENCH_ONNX");
+    };
+    for threads in ["1", "2"] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/embedding.py");
+        let mut peer = Command::new(&python);
+        peer.arg(script).arg(&onnx).arg(folder.join("tokenizer.json"));
+        peer.args(["--threads", threads, "--criterion"]).arg(figures());
+        assert!(peer.status().expect("the peer runs").success(), "the peer failed");
+    }
+}
+
+/// Where criterion keeps its figures.
+fn figures() -> PathBuf {
+    if let Some(folder) = std::env::var_os("CRITERION_HOME") {
+        return folder.into();
+    }
+    let program = std::env::current_exe().expect("the benchmark's own path");
+    // TARGET/release/deps/PROGRAM
+    program.ancestors().nth(3).unwrap_or(Path::new("target")).join("criterion")
+}
+
+/// Measures, and gives the model's folder.
+fn embedding(criterion: &mut Criterion) -> PathBuf {
     let runtime = Runtime::new().expect("a runtime");
     let ctx = RunContext::new();
     let store = ModelStore::from_env().expect("a folder for models");
@@ -56,7 +92,5 @@ fn embedding(criterion: &mut Criterion) {
             group.finish();
         }
     }
+    folder
 }
-
-criterion_group!(benches, embedding);
-criterion_main!(benches);

@@ -1,6 +1,7 @@
 //! The whole index on a simulated disk: failures, power loss, damage, random histories, and forgetting.
 
 mod damage;
+mod determinism;
 mod faults;
 mod forget;
 mod history;
