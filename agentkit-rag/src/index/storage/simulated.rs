@@ -4,10 +4,10 @@
 //! or renamed is durable once its folder is synced; removing a name is durable at once. A process that is killed
 //! leaves everything it wrote; a power loss leaves what is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tantivy::directory::OwnedBytes;
 
@@ -37,6 +37,29 @@ pub(in crate::index) enum End {
 #[derive(Debug, Clone, Default)]
 pub(in crate::index) struct Simulated {
     state: Arc<Mutex<State>>,
+    /// Those of this process; the next one begins without any.
+    locks: Arc<Locks>,
+}
+
+/// Which paths are locked.
+#[derive(Debug, Default)]
+struct Locks {
+    held: Mutex<BTreeSet<PathBuf>>,
+    freed: Condvar,
+}
+
+/// A path that is locked until this is dropped.
+#[derive(Debug)]
+struct Held {
+    locks: Arc<Locks>,
+    path: PathBuf,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.locks.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        self.locks.freed.notify_all();
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -98,7 +121,7 @@ impl Simulated {
         for content in &mut state.contents {
             content.synced = content.written.clone();
         }
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), locks: Arc::default() }
     }
 
     /// Every file with its content.
@@ -254,10 +277,14 @@ impl Storage for Simulated {
         Ok(())
     }
 
-    fn lock(&self, _: &Path) -> io::Result<Lock> {
-        Ok(Box::new(()))
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        let held = self.locks.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = self.locks.freed.wait_while(held, |held| held.contains(path));
+        free.unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        Ok(Box::new(Held { locks: self.locks.clone(), path: path.to_owned() }))
     }
 
+    /// Always succeeds: a writer that was given up for dead may still be there.
     fn try_lock(&self, _: &Path, _: &str) -> io::Result<Result<Lock, String>> {
         Ok(Ok(Box::new(())))
     }
@@ -311,4 +338,27 @@ fn a_power_loss_takes_what_was_not_synced_and_a_kill_does_not() {
     assert_eq!(disk.after(End::PowerLoss).list(folder).unwrap(), ["a"]);
     disk.rename(&folder.join("a"), &folder.join("c")).unwrap();
     assert_eq!(disk.after(End::PowerLoss).list(folder).unwrap(), ["a"], "the rename was not synced");
+}
+
+/// Tantivy relies on it: a reader that opens files keeps the writer from removing them meanwhile.
+#[test]
+fn a_lock_is_held_by_one_at_a_time() {
+    let disk = Simulated::default();
+    let path = Path::new("/lock");
+    let held = disk.lock(path).unwrap();
+    let (said, heard) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _second = disk.lock(path).unwrap();
+            said.send("second").unwrap();
+        });
+        let _other = disk.lock(Path::new("/other")).unwrap();
+        assert!(
+            heard.recv_timeout(std::time::Duration::from_millis(50)).is_err(),
+            "the first still holds it"
+        );
+        drop(held);
+        assert_eq!(heard.recv(), Ok("second"));
+    });
+    assert!(disk.after(End::Killed).lock(path).is_ok());
 }
