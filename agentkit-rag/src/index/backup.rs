@@ -11,6 +11,7 @@ use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext};
 use serde::{Deserialize, Serialize};
 use tantivy::directory::OwnedBytes;
 
+use super::contained::contained;
 use super::snapshot::Snapshot;
 use super::storage::{Disk, Folder, create_folders};
 use super::{layout, store, upsert};
@@ -47,7 +48,7 @@ pub struct BackupReport {
 /// is full, or unavailable.
 pub async fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, ctx: &RunContext) -> Result<BackupReport> {
     let (from, to) = (on_disk(from), on_disk(to));
-    ctx.run_blocking(move |ctx| copy(&from, &to, ctx)).await
+    ctx.run_blocking(move |ctx| contained(&from.path, || copy(&from, &to, ctx))).await
 }
 
 /// Reads everything in the index in `folder` and checks that it is sound: checksums of all files, a vector for each
@@ -60,7 +61,7 @@ pub async fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, ctx: &RunConte
 /// Corrupt, saying what is damaged; not found if there is no index; mismatch, stopped, or unavailable.
 pub async fn verify(folder: impl AsRef<Path>, ctx: &RunContext) -> Result<BackupReport> {
     let root = on_disk(folder);
-    ctx.run_blocking(move |ctx| check(&root, ctx)).await
+    ctx.run_blocking(move |ctx| contained(&root.path, || check(&root, ctx))).await
 }
 
 fn on_disk(path: impl AsRef<Path>) -> Folder {

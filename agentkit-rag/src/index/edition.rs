@@ -10,6 +10,7 @@ use agentkit_core::{Embedder, Error, ErrorKind, Result, RunContext, TenantScope}
 use tokio::sync::Mutex;
 
 use super::changes::Changes;
+use super::contained::contained;
 use super::layout::{self, Manifest};
 use super::partition::Partition;
 use super::storage::{Folder, create_folders};
@@ -70,9 +71,11 @@ impl Edition {
         let folder = layout::partition(&self.folder(), scope);
         let dimension = self.manifest.embedder.dimension;
         let changes = self.writes.then(|| self.changes.of(scope));
-        let open_files = move |_: &RunContext| match changes {
-            Some(changes) => Partition::open(&folder, dimension, changes),
-            None => Partition::open_read_only(&folder, dimension),
+        let open_files = move |_: &RunContext| {
+            contained(&folder.path, || match changes {
+                Some(changes) => Partition::open(&folder, dimension, changes),
+                None => Partition::open_read_only(&folder, dimension),
+            })
         };
         let partition = Arc::new(RunContext::new().run_blocking(open_files).await?);
         open.insert(scope.clone(), partition.clone());

@@ -15,6 +15,7 @@ mod backup;
 #[doc(hidden)]
 pub mod bench_support;
 mod changes;
+mod contained;
 mod dense;
 mod directory;
 mod edition;
@@ -51,6 +52,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use self::backup::{BackupReport, backup, verify};
+use self::contained::contained;
 use self::plan::Search;
 pub use self::reembed::{ReembedProgress, ReembedReport};
 use self::shared::Shared;
@@ -163,8 +165,11 @@ pub struct IndexStats {
     pub chunks: u64,
     /// Grows with every commit.
     pub generation: u64,
-    /// Chunks that the graph covers, deleted ones included; 0 while searches are exact.
+    /// Chunks that the newest graph covers, deleted ones included; 0 while there is none.
     pub graph_chunks: u64,
+    /// Whether searches go through the graph. They do not if it was measured to find too little for what it costs.
+    #[serde(default)]
+    pub graph_used: bool,
 }
 
 impl Index {
@@ -249,7 +254,7 @@ impl Index {
         documents: Vec<SourceDocument>,
         ctx: &RunContext,
     ) -> Result<UpsertReport> {
-        let documents = Arc::new(documents);
+        let documents = Arc::new(upsert::last_of_each_id(documents));
         for _ in 0..ATTEMPTS {
             if let Some(report) = self.try_upsert(scope, &documents, ctx).await? {
                 return Ok(report);
@@ -438,9 +443,8 @@ impl Index {
                 documents: snapshot.documents(),
                 chunks: snapshot.chunks(),
                 generation: snapshot.generation,
-                graph_chunks: dense::planned(snapshot.graph.as_deref())
-                    .0
-                    .map_or(0, |graph| graph.slots().into()),
+                graph_chunks: snapshot.graph.as_ref().map_or(0, |graph| graph.slots().into()),
+                graph_used: dense::planned(snapshot.graph.as_deref()).0.is_some(),
             }
         }))
     }
@@ -468,8 +472,8 @@ impl Index {
         read: impl FnOnce(&Snapshot) -> Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
         let (_, Some(partition)) = self.shared.readable(scope).await? else { return Ok(None) };
-        let snapshot = partition.snapshot();
-        ctx.run_blocking(move |_| read(&snapshot).map(Some)).await
+        let (root, snapshot) = (self.shared.root.path.clone(), partition.snapshot());
+        ctx.run_blocking(move |_| contained(&root, || read(&snapshot).map(Some))).await
     }
 }
 
@@ -515,14 +519,14 @@ impl Retriever for Index {
                     "the query cannot be embedded: the vector is unusable, {problem}"
                 ))
             })?;
-            Search {
+            let search = Search {
                 snapshot: &snapshot,
                 analyzer: &shared.analyzer,
                 vector: vector.as_deref(),
                 request: &request,
                 ctx,
-            }
-            .run()
+            };
+            contained(&shared.root.path, || search.run())
         })
         .await
     }

@@ -1,6 +1,6 @@
 //! Preparing a write: documents become records, unchanged chunks keep their vectors, the others are embedded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use agentkit_core::{EmbedSide, Embedder, Error, Result, RunContext, Span};
 
@@ -26,6 +26,15 @@ impl Prepared {
     pub(super) fn stored(record: DocumentRecord, chunks: Vec<(ChunkRecord, u32)>) -> Self {
         Self { record, chunks: chunks.into_iter().map(|(chunk, _)| (chunk, None)).collect() }
     }
+}
+
+/// Drops documents that a later one of the same id replaces.
+pub(super) fn last_of_each_id(mut documents: Vec<SourceDocument>) -> Vec<SourceDocument> {
+    let mut seen = HashSet::new();
+    documents.reverse();
+    documents.retain(|document| seen.insert(document.id.clone()));
+    documents.reverse();
+    documents
 }
 
 /// Cuts documents and finds out what is new; documents that are stored just so are left out. Blocks.

@@ -37,6 +37,32 @@ async fn found(index: &Index, request: SearchRequest) -> Vec<(String, f32)> {
     response.hits.into_iter().map(|hit| (hit.passage.document_id.to_string(), hit.score)).collect()
 }
 
+/// A graph that is overtaken while it is built must be followed by the next one although nobody writes any more.
+#[test]
+fn the_graph_catches_up_after_the_last_write() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let scope = TenantScope::local();
+        let embedder = Arc::new(HashingEmbedder::with_dimension(32));
+        let index = Index::open(folder.path(), embedder).await.unwrap();
+        for (first, last) in [(0, 20_000), (20_000, 24_000), (24_000, 28_000)] {
+            let texts =
+                (first..last).map(|n| document(&format!("d{n}"), &format!("word{} and word{}", n % 997, n)));
+            index.upsert(&scope, texts.collect(), &ctx()).await.unwrap();
+        }
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        loop {
+            let stats = index.stats(&scope).await.unwrap();
+            if stats.graph_chunks >= stats.chunks - stats.chunks / 4 {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{} of {}", stats.graph_chunks, stats.chunks);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        index.close().await.unwrap();
+    });
+}
+
 #[test]
 fn an_answer_survives_reopening_and_cites_the_source() {
     run(async {

@@ -102,6 +102,13 @@ fn vectors_survive_a_compaction_after_opening_with_an_empty_log() {
     ]));
 }
 
+/// The last of the two is stored already, so nothing was written for it, and the first one stayed.
+#[test]
+fn of_two_documents_with_the_same_id_the_last_counts_also_if_it_is_stored_already() {
+    let put = |documents: &[(u8, u8, bool)]| Step::Put(documents.to_vec());
+    run(replay(vec![put(&[(5, 216, false)]), put(&[(5, 0, false), (5, 216, false)])]));
+}
+
 #[test]
 fn random_histories_agree_with_a_plain_map() {
     let config = |cases| ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };

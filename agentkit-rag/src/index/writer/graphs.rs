@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use agentkit_core::{Error, Result, RunContext};
+use tokio::sync::mpsc;
 
-use super::Published;
+use super::{Command, Published};
 use crate::index::dense;
 use crate::index::graph::Graph;
 use crate::index::snapshot::Snapshot;
@@ -19,19 +20,25 @@ pub(in crate::index) const FILE: &str = "graph";
 pub(super) struct Graphs {
     folder: Folder,
     published: Arc<Published>,
+    commands: mpsc::WeakSender<Command>,
     background: RunContext,
     building: Option<std::thread::JoinHandle<()>>,
     loaded: bool,
 }
 
 impl Graphs {
-    pub(super) fn new(folder: &Folder, published: Arc<Published>, background: RunContext) -> Self {
-        Self { folder: folder.clone(), published, background, building: None, loaded: false }
+    pub(super) fn new(
+        folder: &Folder,
+        published: Arc<Published>,
+        commands: mpsc::WeakSender<Command>,
+        background: RunContext,
+    ) -> Self {
+        Self { folder: folder.clone(), published, commands, background, building: None, loaded: false }
     }
 
     /// Loads the graph once, and starts building a new one when too many vectors are not in it.
     pub(super) fn keep_up(&mut self) {
-        if self.building.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if self.building.is_some() {
             return;
         }
         let snapshot = self.published.current();
@@ -60,8 +67,18 @@ impl Graphs {
         }
     }
 
+    /// Takes note that a build has ended, so that the next one can begin.
+    pub(super) fn built(&mut self) {
+        if let Some(thread) = self.building.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the graph builder panicked");
+        }
+    }
+
     fn build(&mut self, snapshot: Arc<Snapshot>) {
         let (folder, published, ctx) = (self.folder.clone(), self.published.clone(), self.background.clone());
+        let commands = self.commands.clone();
         let thread = std::thread::Builder::new().name("agentkit-graph".into()).spawn(move || {
             let built = Graph::build(&snapshot.vectors, &ctx)
                 .and_then(|graph| dense::calibrated(graph, &snapshot.vectors, &ctx))
@@ -73,17 +90,17 @@ impl Graphs {
                     tracing::warn!(error = error.chain(), "building the graph failed, searches stay exact");
                 }
             }
+            // What was written meanwhile may ask for the next graph, and perhaps nobody writes any more.
+            if let Some(commands) = commands.upgrade() {
+                let _ = commands.blocking_send(Command::GraphBuilt);
+            }
         });
         self.building = thread.ok();
     }
 
     pub(super) fn stop(&mut self) {
         self.background.cancel();
-        if let Some(thread) = self.building.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the graph builder panicked");
-        }
+        self.built();
     }
 }
 

@@ -18,6 +18,7 @@ use self::graphs::Graphs;
 pub(super) use self::graphs::{FILE as GRAPH, load as load_graph};
 use self::upkeep::{Finished, Upkeep};
 use super::changes::PartitionChanges;
+use super::contained::contained;
 use super::schema::{ChunkRecord, DocumentRecord};
 use super::snapshot::Snapshot;
 use super::storage::Folder;
@@ -83,6 +84,8 @@ enum Command {
     Compact(oneshot::Sender<Result<()>>),
     /// Work beside the writer has ended.
     Finished(Finished),
+    /// A graph has been built, or could not be.
+    GraphBuilt,
 }
 
 /// The current snapshot of a partition.
@@ -138,7 +141,7 @@ impl Writer {
             published: published.clone(),
             changes,
             unnoted: Vec::new(),
-            graphs: Graphs::new(folder, published.clone(), background.clone()),
+            graphs: Graphs::new(folder, published.clone(), commands.downgrade(), background.clone()),
             upkeep: Upkeep::new(folder, commands.downgrade(), background.clone()),
         };
         let thread = std::thread::Builder::new()
@@ -222,6 +225,7 @@ impl Worker {
                     }
                 },
                 Command::Finished(finished) => self.finish(finished),
+                Command::GraphBuilt => self.graphs.built(),
             }
             self.look_after();
             if next.is_none() {
@@ -235,7 +239,8 @@ impl Worker {
     fn commit(&mut self, group: Vec<Write>) {
         let (changes, waiting): (Vec<_>, Vec<_>) =
             group.into_iter().map(|write| (write.changes, write.done)).unzip();
-        match self.try_commit(changes) {
+        let folder = self.folder.path.clone();
+        match contained(&folder, || self.try_commit(changes)) {
             Ok(outcomes) => {
                 for (done, outcome) in waiting.into_iter().zip(outcomes) {
                     // A writer that no longer waits has its write all the same.
@@ -294,20 +299,22 @@ impl Worker {
 
     /// Starts what keeping the files small and the graph current asks for.
     fn look_after(&mut self) {
-        if let Some(store) = &mut self.store
-            && let Err(error) = self.upkeep.start(store, &self.published.current())
-        {
-            self.fail("keeping the files small failed", &error);
+        if let Some(store) = &mut self.store {
+            let upkeep = &mut self.upkeep;
+            let started = contained(&self.folder.path, || upkeep.start(store, &self.published.current()));
+            if let Err(error) = started {
+                self.fail("keeping the files small failed", &error);
+            }
         }
         self.graphs.keep_up();
     }
 
     fn finish(&mut self, finished: Finished) {
         let Some(store) = &mut self.store else { return };
-        let finished = self.upkeep.finish(finished, store);
-        let shown = finished.and_then(|changed| {
-            if changed {
-                self.published.change(|current| {
+        let (upkeep, published) = (&mut self.upkeep, &self.published);
+        let shown = contained(&self.folder.path, || {
+            if upkeep.finish(finished, store)? {
+                published.change(|current| {
                     let next = store.snapshot(Some(current))?;
                     let fits = next.graph.as_ref().is_none_or(|graph| graph.fits(&next.vectors));
                     Ok(if fits { next } else { next.with_graph(None) })
