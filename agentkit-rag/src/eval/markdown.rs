@@ -12,12 +12,9 @@ impl Report {
         let metrics = self.metrics();
         let level = self.resampling().level * 100.0;
         let mut text = format!("{} queries; {level} % intervals in brackets.\n\n", self.queries());
-        let names: String = metrics.iter().map(|metric| format!(" {metric} |")).collect();
-        let _ = writeln!(
-            text,
-            "| run |{names} p50 ms | p95 ms |\n|---|{}---:|---:|",
-            "---:|".repeat(metrics.len())
-        );
+        let names: Vec<String> = metrics.iter().map(Metric::to_string).collect();
+        let (names, line) = (names.join(" | "), "---:|".repeat(metrics.len()));
+        let _ = writeln!(text, "| run | {names} | p50 ms | p95 ms |\n|---|{line}---:|---:|");
         for run in self.runs() {
             let _ = writeln!(text, "{}", row(run, &metrics));
         }
@@ -35,12 +32,12 @@ impl Report {
             cell(&best.name)
         );
         for run in self.runs().iter().filter(|run| run.name != best.name) {
-            let test = run.scores.compare(&best.scores, first, &self.resampling()).ok()?;
-            let (name, by) = (cell(&run.name), test.difference);
+            let pairs = run.scores.compare(&best.scores, first, &self.resampling()).ok()?;
+            let (name, by) = (cell(&run.name), pairs.difference);
             let _ = writeln!(
                 text,
                 "| {name} | {:+.4} [{:+.4}, {:+.4}] | {:.4} | {} | {} |",
-                by.mean, by.low, by.high, test.p, test.better, test.worse
+                by.mean, by.low, by.high, pairs.p, pairs.better, pairs.worse
             );
         }
         Some(text)

@@ -111,7 +111,7 @@ fn set_named(json: &mut Value, name: &str, value: &Value) -> bool {
             set_named(inner, name, value) || found
         }),
         Value::Array(items) => {
-            items.iter_mut().fold(false, |found, item| set_named(item, name, value) || found)
+            items.iter_mut().filter_map(|item| set_named(item, name, value).then_some(())).count() > 0
         }
         _ => false,
     }

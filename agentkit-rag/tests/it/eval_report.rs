@@ -2,8 +2,8 @@
 
 use agentkit_core::testing::MemoryRetriever;
 use agentkit_core::{
-    AgentReply, ChunkId, Citation, DocumentId, Locator, Outcome, Passage, RunContext, SearchPlan, Source,
-    Span, TenantScope,
+    AgentReply, ChunkId, Citation, DocumentId, Locator, Metadata, Outcome, Passage, RunContext, SearchPlan,
+    Source, Span, TenantScope,
 };
 use agentkit_rag::eval::{
     Abstention, AnswerReport, Gate, JudgedAnswer, Judgements, Metric, Question, Ranked, Report, Resampling,
@@ -69,8 +69,8 @@ fn a_gate_names_what_fell_below_the_baseline_and_forgives_what_rounding_does() {
     let now = report([run("hybrid", 8), run("dense", 5)]);
     let gate = Gate::new("hybrid").baseline(before.clone());
     let misses = gate.check(&now).unwrap();
-    let missed: Vec<String> = misses.iter().map(|miss| format!("{} {}", miss.run, miss.metric)).collect();
-    assert_eq!(missed, ["hybrid ndcg@10", "hybrid mrr", "hybrid map"]);
+    let named: Vec<String> = misses.iter().map(|miss| format!("{} {}", miss.run, miss.metric)).collect();
+    assert_eq!(named, ["hybrid ndcg@10", "hybrid mrr", "hybrid map"]);
     assert!(
         misses[1].to_string().contains("mrr is 0.9000, 0.0500 below the baseline's 0.9500"),
         "{}",
@@ -153,7 +153,7 @@ fn abstention_counts_ties_half_and_what_is_no_number_as_lowest() {
     let tied = Abstention::new([(true, 0.5), (true, f64::NAN), (false, 0.5), (false, 0.1)]);
     // 0.5 wins against 0.1 and half against 0.5; the other answerable one loses both.
     assert_eq!(tied.auc(), Some(1.5 / 4.0));
-    assert_eq!(tied.threshold(0.5), 0.5);
+    assert_eq!(tied.threshold(0.5).to_bits(), 0.5_f64.to_bits());
     assert_eq!(Abstention::new([(true, 1.0)]).auc(), None);
     let nothing = Abstention::default().at(0.5);
     assert_eq!((nothing.refused_answerable, nothing.refused_unanswerable), (0.0, 0.0));
@@ -162,12 +162,12 @@ fn abstention_counts_ties_half_and_what_is_no_number_as_lowest() {
 #[tokio::test]
 async fn a_retriever_is_asked_how_sure_it_is() {
     let (scope, retriever) = (TenantScope::local(), MemoryRetriever::new());
-    retriever.add_text(&scope, "tea", "green tea is best at 80 degrees", &Default::default()).unwrap();
+    retriever.add_text(&scope, "tea", "green tea is best at 80 degrees", &Metadata::default()).unwrap();
     let questions =
         [Question::new("q1", "green tea degrees"), Question::new("q2", "purple car engine").unanswerable()];
     let plan = SearchPlan::lexical();
     let scores =
         evaluate_abstention(&retriever, &questions, &scope, &plan, &RunContext::new()).await.unwrap();
     assert_eq!(scores.auc(), Some(1.0));
-    assert_eq!(scores.threshold(0.0), 1.0, "the overlap of words is whole");
+    assert_eq!(scores.threshold(0.0).to_bits(), 1.0_f64.to_bits(), "the overlap of words is whole");
 }

@@ -61,7 +61,7 @@ impl Output {
     }
 
     /// What is wrong although the command did its work.
-    pub(super) fn complain(self, text: impl Display) {
+    pub(super) fn complain(text: impl Display) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 

@@ -25,7 +25,7 @@ struct Figures {
 /// How well something tells answerable from unanswerable questions.
 #[derive(Serialize)]
 struct Signal {
-    signal: &'static str,
+    name: &'static str,
     auc: f64,
     refusals: Refusals,
 }
@@ -56,9 +56,9 @@ pub(super) async fn measure(
     Ok(())
 }
 
-fn signal(signal: &'static str, scores: &Abstention) -> Option<Signal> {
+fn signal(name: &'static str, scores: &Abstention) -> Option<Signal> {
     let (auc, refusals) = (scores.auc()?, scores.at(scores.threshold(LOST)));
-    Some(Signal { signal, auc, refusals })
+    Some(Signal { name, auc, refusals })
 }
 
 fn show(out: Output, figures: &Figures) {
@@ -67,10 +67,10 @@ fn show(out: Output, figures: &Figures) {
     for (name, value) in figures.answers.iter() {
         out.line(format_args!("{name:<22} {:.4}  [{:.4}, {:.4}]", value.mean, value.low, value.high));
     }
-    for Signal { signal, auc, refusals } in &figures.abstention {
+    for Signal { name, auc, refusals } in &figures.abstention {
         let Refusals { refused_unanswerable, refused_answerable, .. } = refusals;
         out.line(format_args!(
-            "{signal:<22} AUC {auc:.4}, refuses {refused_unanswerable:.4} of the unanswerable and \
+            "{name:<22} AUC {auc:.4}, refuses {refused_unanswerable:.4} of the unanswerable and \
              {refused_answerable:.4} of the answerable below {:.4}",
             refusals.threshold
         ));

@@ -60,11 +60,14 @@ fn metrics(arguments: &Arguments) -> Vec<Metric> {
 
 fn options(arguments: &Arguments, scope: &TenantScope, metrics: &[Metric]) -> Result<EvalOptions> {
     let method = &arguments.method;
-    let options = EvalOptions::new(scope.clone())
+    let mut options = EvalOptions::new(scope.clone())
         .plans(plans(method)?)
         .metrics(metrics.iter().copied())
         .resampling(Resampling::default().seed(method.seed));
-    Ok(method.concurrency.map_or_else(|| options.clone(), |queries| options.clone().concurrency(queries)))
+    if let Some(searches) = method.concurrency {
+        options = options.concurrency(searches);
+    }
+    Ok(options)
 }
 
 /// The plans named, or the usual ones; with a sweep the plans named, or the default one, in every variation.

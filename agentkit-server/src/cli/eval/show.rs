@@ -29,7 +29,7 @@ pub(super) fn report(out: Output, report: &Report) {
 }
 
 fn cells(cells: impl Iterator<Item = String>) -> String {
-    cells.map(|cell| format!(" {cell:>12}")).collect()
+    cells.fold(String::new(), |line, cell| line + &format!(" {cell:>12}"))
 }
 
 fn compare(out: Output, report: &Report, metric: Metric, width: usize) {
@@ -60,7 +60,7 @@ pub(super) fn gate(out: Output, misses: &[Miss]) {
         out.line("the gate is passed");
     }
     for miss in misses {
-        out.complain(format_args!("the gate is missed: {miss}"));
+        Output::complain(format_args!("the gate is missed: {miss}"));
     }
 }
 
