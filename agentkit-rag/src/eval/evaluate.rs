@@ -1,171 +1,24 @@
-//! Running a data set's queries through a retriever, leg by leg, and scoring what comes back.
+//! Running a data set's queries through a retriever, plan by plan, and keeping what comes back.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
-use agentkit_core::{
-    Error, Fusion, Hit, MAX_TOP_K, Result, Retriever, RunContext, SearchPlan, SearchRequest, TenantScope,
-};
+use agentkit_core::{Error, Hit, MAX_TOP_K, Result, Retriever, RunContext, SearchRequest};
 use futures_util::{StreamExt, TryStreamExt};
-use serde::Serialize;
 
-use super::dataset::{Dataset, Query};
-use super::metrics::Scores;
+use super::dataset::Dataset;
+use super::options::{EvalOptions, NamedPlan, Progress};
+use super::queries::Query;
+use super::report::{Report, RunReport};
 use super::run::{Ranked, Run};
+use super::scores::Scores;
 
-/// Documents a run has for each query.
-const DEPTH: usize = 100;
-/// Queries in flight at once unless told otherwise.
-const CONCURRENCY: usize = 4;
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum EvalLeg {
-    /// The lexical leg alone.
-    Bm25,
-    /// The dense leg alone.
-    Dense,
-    /// Both, fused by the default method.
-    Hybrid,
-}
-
-impl EvalLeg {
-    /// Every leg, in the order of reports.
-    pub const ALL: [Self; 3] = [Self::Bm25, Self::Dense, Self::Hybrid];
-
-    /// Its name in reports and runs.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bm25 => "bm25",
-            Self::Dense => "dense",
-            Self::Hybrid => "hybrid",
-        }
-    }
-
-    fn plan(self, candidates: usize) -> SearchPlan {
-        match self {
-            Self::Bm25 => SearchPlan::Lexical { candidates },
-            Self::Dense => SearchPlan::Dense { candidates, exact: false },
-            Self::Hybrid => SearchPlan::Fuse {
-                method: Fusion::default(),
-                inputs: vec![
-                    SearchPlan::Dense { candidates, exact: false },
-                    SearchPlan::Lexical { candidates },
-                ],
-            },
-        }
-    }
-}
-
-impl fmt::Display for EvalLeg {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// How far an evaluation has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// The leg being measured.
-    pub leg: EvalLeg,
-    /// Its queries that are done.
-    pub done: usize,
-    /// Its queries.
-    pub total: usize,
-}
-
-type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
-
-/// What to measure and how.
-#[derive(Clone)]
-pub struct EvalOptions {
-    scope: TenantScope,
-    legs: Vec<EvalLeg>,
-    concurrency: usize,
-    on_progress: Option<OnProgress>,
-}
-
-impl EvalOptions {
-    /// Measures every leg in `scope`, which must hold exactly the data set's documents.
-    #[must_use]
-    pub fn new(scope: TenantScope) -> Self {
-        Self { scope, legs: EvalLeg::ALL.to_vec(), concurrency: CONCURRENCY, on_progress: None }
-    }
-
-    /// Measures these legs only.
-    #[must_use]
-    pub fn legs(mut self, legs: impl IntoIterator<Item = EvalLeg>) -> Self {
-        self.legs = legs.into_iter().collect();
-        self
-    }
-
-    /// How many queries run at once, at least 1; 4 by default.
-    #[must_use]
-    pub fn concurrency(mut self, queries: usize) -> Self {
-        self.concurrency = queries.max(1);
-        self
-    }
-
-    /// Calls this after each query.
-    #[must_use]
-    pub fn on_progress(mut self, call: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        self.on_progress = Some(Arc::new(call));
-        self
-    }
-}
-
-impl fmt::Debug for EvalOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EvalOptions")
-            .field("scope", &self.scope)
-            .field("legs", &self.legs)
-            .field("concurrency", &self.concurrency)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The figures of each leg. As JSON an object with `bm25`, `dense` and `hybrid`, each an object with `ndcg@10`,
-/// `recall@10`, `recall@100` and `mrr`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Report {
-    legs: BTreeMap<EvalLeg, LegReport>,
-}
-
-/// The figures of one leg and the run they were computed from.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct LegReport {
-    /// Means over the queries with a relevant document.
-    #[serde(flatten)]
-    pub scores: Scores,
-    /// The rankings, up to 100 documents a query.
-    #[serde(skip)]
-    pub run: Run,
-}
-
-impl Report {
-    /// A leg's report, if it was measured.
-    #[must_use]
-    pub fn leg(&self, leg: EvalLeg) -> Option<&LegReport> {
-        self.legs.get(&leg)
-    }
-
-    /// The legs measured, in the order of [`EvalLeg::ALL`].
-    pub fn iter(&self) -> impl Iterator<Item = (EvalLeg, &LegReport)> {
-        self.legs.iter().map(|(leg, report)| (*leg, report))
-    }
-}
-
-/// Runs every query of `dataset` that has a relevant document through `retriever`, and scores the rankings.
+/// Runs every query of `dataset` that has a relevant document through `retriever`, once for each plan of the options,
+/// and scores the rankings.
 ///
-/// A ranking is over documents: the chunks found fold to the best one of each document, and more chunks are
-/// asked for until there are 100 documents, or no more chunks, or the most that a request may ask for.
+/// A ranking is over documents, in the order of the hits: the chunks found fold to the first one of each document,
+/// and more chunks are asked for until there are 100 documents, or no more chunks, or the most that a request may
+/// ask for.
 ///
 /// # Cancel safety
 /// Cancel safe: searching changes nothing.
@@ -173,6 +26,28 @@ impl Report {
 /// # Errors
 /// Invalid input, if no query has a relevant document; else the first error of the retriever, with its query
 /// named, or stopped.
+///
+/// # Examples
+/// ```
+/// use agentkit_core::testing::MemoryRetriever;
+/// use agentkit_core::{Metadata, RunContext, TenantScope};
+/// use agentkit_rag::eval::{Dataset, EvalOptions, Judgements, Query, evaluate};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let scope = TenantScope::local();
+/// // Your own retriever stands here.
+/// let retriever = MemoryRetriever::new();
+/// retriever.add_text(&scope, "tea", "Green tea is best at 80 degrees.", &Metadata::new())?;
+/// retriever.add_text(&scope, "oil", "Change the oil once a year.", &Metadata::new())?;
+///
+/// let queries = vec![Query { id: "q1".into(), text: "how hot is green tea?".into() }];
+/// let dataset = Dataset::new(queries, [("q1".into(), Judgements::from([("tea".into(), 1)]))])?;
+/// let report = evaluate(&retriever, &dataset, &EvalOptions::new(scope), &RunContext::new()).await?;
+/// let hybrid = report.run("hybrid").unwrap();
+/// assert_eq!(hybrid.mean("ndcg@10".parse()?), Some(1.0));
+/// # agentkit_core::Result::Ok(())
+/// # }).unwrap();
+/// ```
 pub async fn evaluate(
     retriever: &dyn Retriever,
     dataset: &Dataset,
@@ -185,78 +60,81 @@ pub async fn evaluate(
             "no query of the data set has a relevant document; check its qrels",
         ));
     }
-    let mut report = Report::default();
-    for leg in &options.legs {
-        let run = ctx.run(Box::pin(measure(retriever, &queries, *leg, options, ctx))).await?;
-        let scores = run.score(dataset.judgements());
-        report.legs.insert(*leg, LegReport { scores, run });
+    let mut report = Report::new(options.resampling);
+    for (at, plan) in options.plans.iter().enumerate() {
+        let measuring = Measuring { retriever, queries: &queries, plan, at, options, ctx };
+        let (run, latencies) = ctx.run(Box::pin(measuring.all())).await?;
+        let scores = Scores::of(&run, dataset.judgements(), &options.metrics);
+        report.add(
+            RunReport::new(plan.name.as_str(), scores).plan(plan.plan.clone()).run(run).latencies(latencies),
+        )?;
     }
     Ok(report)
 }
 
-async fn measure(
-    retriever: &dyn Retriever,
-    queries: &[&Query],
-    leg: EvalLeg,
-    options: &EvalOptions,
-    ctx: &RunContext,
-) -> Result<Run> {
-    let rank = |query: &Query| {
-        let query = query.clone();
-        async move {
-            let ranking = documents(retriever, &query, leg, options, ctx).await;
-            ranking.map(|ranking| (query.id.clone(), ranking)).map_err(|error| {
-                Error::new(error.kind(), format!("evaluate {leg} with query {:?}", query.id))
-                    .with_source(error)
-            })
-        }
-    };
-    let searches: Vec<_> = queries.iter().map(|query| rank(query)).collect();
-    let mut rankings = futures_util::stream::iter(searches).buffer_unordered(options.concurrency);
-    let mut run = Run::default();
-    let mut done = 0;
-    while let Some((query, ranking)) = rankings.try_next().await? {
-        run.insert(query, ranking);
-        done += 1;
-        if let Some(call) = &options.on_progress {
-            call(Progress { leg, done, total: queries.len() });
-        }
-    }
-    Ok(run)
+/// One plan being measured.
+#[derive(Clone, Copy)]
+struct Measuring<'m> {
+    retriever: &'m dyn Retriever,
+    queries: &'m [&'m Query],
+    plan: &'m NamedPlan,
+    at: usize,
+    options: &'m EvalOptions,
+    ctx: &'m RunContext,
 }
 
-/// The best documents for a query: chunks folded, more asked for until there are enough.
-async fn documents(
-    retriever: &dyn Retriever,
-    query: &Query,
-    leg: EvalLeg,
-    options: &EvalOptions,
-    ctx: &RunContext,
-) -> Result<Vec<Ranked>> {
-    let mut top_k = DEPTH;
-    loop {
-        let request =
-            SearchRequest::new(options.scope.clone(), &query.text).top_k(top_k).plan(leg.plan(top_k));
-        let hits = retriever.search(&request, ctx).await?.hits;
-        let exhausted = hits.len() < top_k || top_k == MAX_TOP_K;
-        let folded = fold(hits);
-        if exhausted || folded.len() >= DEPTH {
-            return Ok(folded);
+impl Measuring<'_> {
+    async fn all(self) -> Result<(Run, Vec<Duration>)> {
+        let searches: Vec<_> = self.queries.iter().map(|query| self.one((*query).clone())).collect();
+        let mut found = futures_util::stream::iter(searches).buffer_unordered(self.options.concurrency);
+        let (mut run, mut latencies) = (Run::default(), Vec::new());
+        while let Some((query, ranking, latency)) = found.try_next().await? {
+            run.insert_in_order(query, ranking);
+            latencies.push(latency);
+            if let Some(call) = &self.options.on_progress {
+                let runs = self.options.plans.len();
+                call(Progress { run: self.at, runs, done: latencies.len(), total: self.queries.len() });
+            }
         }
-        top_k = (top_k * 2).min(MAX_TOP_K);
+        Ok((run, latencies))
+    }
+
+    async fn one(self, query: Query) -> Result<(String, Vec<Ranked>, Duration)> {
+        let found = self.documents(&query.text).await;
+        let (ranking, latency) = found.map_err(|error| {
+            let attempt = format!("evaluate {} with query {:?}", self.plan.name, query.id);
+            Error::new(error.kind(), attempt).with_source(error)
+        })?;
+        Ok((query.id, ranking, latency))
+    }
+
+    /// The best documents for a query: chunks folded, more asked for until there are enough. The time is that of the
+    /// first search.
+    async fn documents(self, text: &str) -> Result<(Vec<Ranked>, Duration)> {
+        let depth = self.options.depth;
+        let mut top_k = depth;
+        let mut latency = None;
+        loop {
+            let request = SearchRequest::new(self.options.scope.clone(), text)
+                .top_k(top_k)
+                .plan(self.plan.plan.clone());
+            let begun = Instant::now();
+            let hits = self.retriever.search(&request, self.ctx).await?.hits;
+            let first = *latency.get_or_insert_with(|| begun.elapsed());
+            let exhausted = hits.len() < top_k || top_k == MAX_TOP_K;
+            let folded = fold(hits, depth);
+            if exhausted || folded.len() >= depth {
+                return Ok((folded, first));
+            }
+            top_k = (top_k * 2).min(MAX_TOP_K);
+        }
     }
 }
 
-/// Documents by their best chunk, at most [`DEPTH`]; equal scores by document id.
-fn fold(mut hits: Vec<Hit>) -> Vec<Ranked> {
-    hits.sort_by(|a, b| {
-        let by_id = || a.passage.document_id.cmp(&b.passage.document_id);
-        b.score.total_cmp(&a.score).then_with(by_id)
-    });
+/// The first chunk of each document, at most `depth`.
+fn fold(hits: Vec<Hit>, depth: usize) -> Vec<Ranked> {
     let mut seen = HashSet::new();
     let first = hits.into_iter().filter(|hit| seen.insert(hit.passage.document_id.clone()));
-    first
-        .take(DEPTH)
-        .map(|hit| Ranked { document: hit.passage.document_id.into(), score: hit.score })
-        .collect()
+    let ranked = |hit: Hit| Ranked { document: hit.passage.document_id.into(), score: hit.score };
+    first.take(depth).map(ranked).collect()
 }

@@ -1,14 +1,42 @@
-//! Measuring retrieval on data sets in BEIR form, with the metrics of `trec_eval` and runs that it can read.
+//! Measuring retrieval: data sets, metrics equal to those of `trec_eval`, intervals, tests and reports.
 //!
-//! [`Dataset`] reads the folder, [`evaluate`] runs every query through each leg and their fusion, [`Report`]
-//! holds the figures and the [`Run`]s behind them.
+//! [`Dataset`] reads queries and judgements, [`evaluate`] runs every query through a retriever by each of some search
+//! plans, and [`Report`] holds the figures and the [`Run`]s behind them. [`Resampling`] says how far a figure can be
+//! trusted and whether one run is better than another; a [`Gate`] says whether a report reaches what it must. Answers are
+//! measured by [`evaluate_answers`], and what tells the questions that cannot be answered by [`Abstention`].
 
+mod abstention;
+mod answers;
+mod contain;
 mod dataset;
 mod evaluate;
-mod metrics;
+mod gate;
+mod judgements;
+mod markdown;
+mod metric;
+mod options;
+mod picture;
+mod queries;
+mod questions;
+mod records;
+mod report;
 mod run;
+mod scores;
+mod stats;
+mod sweep;
 
-pub use dataset::{Dataset, Documents, Judgements, Query};
-pub use evaluate::{EvalLeg, EvalOptions, LegReport, Progress, Report, evaluate};
-pub use metrics::{Scores, ndcg, recall, reciprocal_rank};
+pub use abstention::{Abstention, Refusals, evaluate_abstention};
+pub use answers::{AnswerFigures, AnswerOptions, AnswerReport, JudgedAnswer, evaluate_answers};
+pub use dataset::{Dataset, Documents};
+pub use evaluate::evaluate;
+pub use gate::{Dropped, Gate, Minimum, Miss};
+pub use judgements::{Judgements, Qrels, read_qrels};
+pub use metric::{Measure, Metric};
+pub use options::{EvalOptions, NamedPlan, Progress};
+pub use queries::{Query, read_queries};
+pub use questions::{Question, read_questions};
+pub use report::{Latency, Report, RunReport};
 pub use run::{Ranked, Run};
+pub use scores::Scores;
+pub use stats::{Interval, PairedTest, Resampling};
+pub use sweep::{Dimension, sweep};

@@ -1,13 +1,10 @@
 //! Rankings of documents for queries, in the TREC run format.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, Write};
 
 use agentkit_core::{Error, Result};
-
-use super::dataset::Judgements;
-use super::metrics::Scores;
 
 /// A document and its score in a ranking.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +21,7 @@ impl AsRef<str> for Ranked {
     }
 }
 
-/// For each query, documents best first: by score, equal scores by document id.
+/// For each query, documents best first: by score, equal scores as `trec_eval` orders them, the greater id first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Run {
     rankings: BTreeMap<String, Vec<Ranked>>,
@@ -50,18 +47,31 @@ impl Run {
         self.rankings.get(query).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The mean scores over all queries with a relevant document; a query without a ranking scores 0.
-    #[must_use]
-    pub fn score(&self, judgements: &BTreeMap<String, Judgements>) -> Scores {
-        let relevant = judgements.iter().filter(|(_, judged)| judged.values().any(|gain| *gain > 0));
-        Scores::mean(relevant.map(|(query, judged)| Scores::of(self.ranking(query), judged)))
+    /// Ranks `documents` for `query` in the order given; of a document that occurs several times the first counts.
+    ///
+    /// A score that contradicts the order, as equal ones do, is lowered to the next number below the score before
+    /// it, so that every tool that sorts by score sees the same order.
+    pub fn insert_in_order(&mut self, query: impl Into<String>, documents: impl IntoIterator<Item = Ranked>) {
+        let mut seen = HashSet::new();
+        let mut last = f32::MAX.next_up();
+        let mut lowered = |ranked: Ranked| {
+            let below = last.next_down();
+            last = if ranked.score.is_finite() { ranked.score.min(below) } else { below };
+            Ranked { score: last, ..ranked }
+        };
+        let first = documents.into_iter().filter(|ranked| seen.insert(ranked.document.clone()));
+        let ranking = first.map(&mut lowered).collect();
+        self.rankings.insert(query.into(), ranking);
+    }
+
+    /// The ranked queries, in the order of their ids.
+    pub fn queries(&self) -> impl Iterator<Item = &str> {
+        self.rankings.keys().map(String::as_str)
     }
 
     /// Writes the run as `query Q0 document rank score tag`, one line a document.
     ///
-    /// `trec_eval` ignores the rank, sorts by score, and breaks ties its own way. Equal scores are therefore
-    /// written as the next smaller number, so that outside tools see the same order. White space, `%` and
-    /// control characters in ids are written as `%` and two hexadecimal digits a byte.
+    /// White space, `%` and control characters in ids are written as `%` and two hexadecimal digits a byte.
     ///
     /// # Errors
     /// Invalid input, if the tag has white space, or what the writer returns.
@@ -70,11 +80,9 @@ impl Run {
             return Err(Error::invalid_input(format!("the tag of a run must be one word, got {tag:?}")));
         }
         for (query, ranking) in &self.rankings {
-            let mut last = f32::INFINITY;
             for (rank, ranked) in (1..).zip(ranking) {
-                last = ranked.score.min(last.next_down());
                 let (query, document) = (escape(query), escape(&ranked.document));
-                writeln!(out, "{query} Q0 {document} {rank} {last} {tag}")
+                writeln!(out, "{query} Q0 {document} {rank} {} {tag}", ranked.score)
                     .map_err(|error| Error::io("write the run", error))?;
             }
         }
@@ -108,16 +116,23 @@ impl Run {
 }
 
 fn in_order(a: &Ranked, b: &Ranked) -> Ordering {
-    b.score.total_cmp(&a.score).then_with(|| a.document.cmp(&b.document))
+    b.score.total_cmp(&a.score).then_with(|| b.document.cmp(&a.document))
 }
 
 fn parse(line: &str) -> Option<(String, Ranked)> {
     let mut fields = line.split_whitespace();
     let (query, _, document, _) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let score: f32 = fields.next()?.parse().ok().filter(|score: &f32| score.is_finite())?;
+    let score = parse_score(fields.next()?)?;
     let _tag = fields.next()?;
     let ranked = Ranked { document: unescape(document)?, score };
     fields.next().is_none().then_some((unescape(query)?, ranked))
+}
+
+/// A score as `trec_eval` keeps it: read in double, held in single precision.
+#[expect(clippy::cast_possible_truncation, reason = "scores that differ only beyond single precision tie")]
+fn parse_score(text: &str) -> Option<f32> {
+    let score = text.parse::<f64>().ok()? as f32;
+    score.is_finite().then_some(score)
 }
 
 fn escape(id: &str) -> String {

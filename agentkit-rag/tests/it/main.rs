@@ -17,6 +17,8 @@ mod embed;
 #[cfg(test)]
 mod eval;
 #[cfg(test)]
+mod eval_report;
+#[cfg(test)]
 mod index;
 #[cfg(test)]
 mod load;

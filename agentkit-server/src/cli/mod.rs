@@ -38,7 +38,7 @@ const LAST_WORK: Duration = Duration::from_secs(2);
   agentkit-server ask \"how do I reset it?\"      answer on the terminal
   agentkit-server serve                         answer over HTTP, with a page at /
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 eval did not reach what was asked of it.")]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -90,8 +90,8 @@ enum Command {
     Search(ask::SearchArguments),
     /// Answer a question with citations
     Ask(ask::AskArguments),
-    /// Measure retrieval on a data set in BEIR form
-    Eval(eval::Arguments),
+    /// Measure retrieval and answers on a data set, and fail if they got worse
+    Eval(Box<eval::Arguments>),
     /// Copy the data directory to a folder, also while a server uses it, and verify the copy
     Backup(backup::BackupArguments),
     /// Copy a backup to the data directory, which must be empty, and verify it
@@ -141,7 +141,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let out = Output::new(cli.common.json);
     match start(cli, out) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             out.failure(&error);
             ExitCode::FAILURE
@@ -149,7 +149,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli, out: Output) -> Result<()> {
+fn start(cli: Cli, out: Output) -> Result<ExitCode> {
     log_to_stderr(&cli)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("start the async runtime", error))?;
@@ -170,18 +170,18 @@ fn log_to_stderr(cli: &Cli) -> Result<()> {
     log.try_init().map_err(|error| Error::internal(format!("start the log: {error}")))
 }
 
-async fn run(cli: Cli, out: Output) -> Result<()> {
+async fn run(cli: Cli, out: Output) -> Result<ExitCode> {
     let Common { listen, data_dir, config: file, model, embedder, .. } = cli.common;
     let flags = Flags { listen, data_dir, embedder, model };
     let config = Config::load(file.as_deref(), &flags)?;
     let session = Session { config, out, ctx: RunContext::new() };
-    match cli.command {
+    let done = match cli.command {
         Command::Demo => demo::run(session).await,
         Command::Serve => serve::run(session).await,
         Command::Ingest(arguments) => ingest::run(session, arguments).await,
         Command::Search(arguments) => ask::search(session, arguments).await,
         Command::Ask(arguments) => ask::ask(session, arguments).await,
-        Command::Eval(arguments) => eval::run(session, arguments).await,
+        Command::Eval(arguments) => return eval::run(session, arguments).await,
         Command::Backup(arguments) => backup::backup(session, arguments).await,
         Command::Restore(arguments) => backup::restore(session, arguments).await,
         Command::Verify(arguments) => backup::verify(session, arguments).await,
@@ -189,7 +189,8 @@ async fn run(cli: Cli, out: Output) -> Result<()> {
         Command::Bench(action) => bench::run(session, action).await,
         Command::Models(action) => models::run(session, action).await,
         Command::Config(action) => configuration::run(&session, &action),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -60,6 +60,11 @@ impl Output {
         }
     }
 
+    /// What is wrong although the command did its work.
+    pub(super) fn complain(text: impl Display) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
     /// Why the command failed.
     pub(super) fn failure(self, error: &Error) {
         self.object(&serde_json::json!({"error": {"kind": error.kind(), "message": error.chain()}}));

@@ -1,10 +1,13 @@
-//! A running server as the place documents go to.
+//! A running server: documents go to it, questions are asked of it.
+
+mod ask;
 
 use std::time::Duration;
 
 use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext, TenantScope};
 use agentkit_rag::SourceDocument;
-use reqwest::{Response, StatusCode, Url, header};
+use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::documents::Upserted;
@@ -18,7 +21,7 @@ const WAIT: Duration = Duration::from_secs(1);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// The HTTP interface of a server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Remote {
     base: Url,
     client: reqwest::Client,
@@ -54,7 +57,9 @@ impl Remote {
         let mut sum = Upserted::default();
         for document in documents {
             let url = self.url(scope, &document.id)?;
-            let stored = ctx.run(self.put(url, &PutDocument::from(document))).await?;
+            let document = PutDocument::from(document);
+            let put = |client: &reqwest::Client| client.put(url.clone()).json(&document);
+            let stored: Upserted = ctx.run(self.send(put)).await?;
             sum.documents += stored.documents;
             sum.unchanged += stored.unchanged;
             sum.chunks += stored.chunks;
@@ -64,10 +69,14 @@ impl Remote {
         Ok(sum)
     }
 
-    async fn put(&self, url: Url, document: &PutDocument) -> Result<Upserted> {
+    /// Sends until the server is not busy, and reads its answer.
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: impl Fn(&reqwest::Client) -> RequestBuilder,
+    ) -> Result<T> {
         let mut attempt = 1;
         loop {
-            let sent = self.client.put(url.clone()).json(document).send().await;
+            let sent = request(&self.client).send().await;
             let answer = sent.map_err(|error| self.unreachable(error))?;
             if answer.status().is_success() {
                 return answer.json().await.map_err(|error| self.unreachable(error));

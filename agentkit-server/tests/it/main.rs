@@ -14,6 +14,7 @@ mod cli;
 mod description;
 mod documents;
 mod doubles;
+mod eval;
 mod guards;
 mod lifecycle;
 mod support;

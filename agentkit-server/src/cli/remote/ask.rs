@@ -1,0 +1,72 @@
+//! A running server as a retriever and as an agent.
+
+use agentkit_core::{
+    Agent, AgentEventKind, AgentInput, AgentReply, AgentStream, Emitter, Result, Retriever, RunContext,
+    SearchRequest, SearchResponse,
+};
+use async_trait::async_trait;
+use reqwest::Url;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::Remote;
+
+impl Remote {
+    async fn post<T: DeserializeOwned>(&self, route: &str, body: &Value, ctx: &RunContext) -> Result<T> {
+        let url = self.route(route);
+        ctx.run(self.send(|client| client.post(url.clone()).json(body))).await
+    }
+
+    fn route(&self, route: &str) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(route);
+        }
+        url
+    }
+}
+
+#[async_trait]
+impl Retriever for Remote {
+    async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
+        request.validate()?;
+        let SearchRequest { scope, text, top_k, filter, plan, .. } = request;
+        let collection = scope.collection().as_str();
+        let mut body = json!({"query": text, "top_k": top_k, "plan": plan, "collection": collection});
+        if let (Some(filter), Some(members)) = (filter, body.as_object_mut()) {
+            members.insert("filter".into(), json!(filter));
+        }
+        self.post("search", &body, ctx).await
+    }
+}
+
+#[async_trait]
+impl Agent for Remote {
+    async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
+        input.validate()?;
+        let (remote, ctx) = (self.clone(), ctx.clone());
+        Ok(AgentStream::generate(|out| async move {
+            let collection = input.scope.collection().as_str();
+            let mut body = json!({"message": input.message, "stream": false, "collection": collection});
+            if let Some(members) = body.as_object_mut() {
+                members.extend(input.session.as_ref().map(|session| ("session_id".into(), json!(session))));
+                members.extend(input.filter.as_ref().map(|filter| ("filter".into(), json!(filter))));
+            }
+            let reply: AgentReply = remote.post("chat", &body, &ctx).await?;
+            replay(reply, &out).await
+        }))
+    }
+}
+
+/// The events that a reply was gathered from, as far as it tells.
+async fn replay(reply: AgentReply, out: &Emitter<AgentEventKind>) -> Result<()> {
+    let AgentReply { answer, citations, sources, query, outcome, usage, session_id, trace_id, .. } = reply;
+    out.emit(AgentEventKind::Started { trace_id, session_id }).await?;
+    out.emit(AgentEventKind::Retrieved { query, sources }).await?;
+    out.emit(AgentEventKind::Delta { text: answer }).await?;
+    for citation in citations {
+        out.emit(AgentEventKind::Citation(citation)).await?;
+    }
+    out.emit(AgentEventKind::Usage(usage)).await?;
+    out.emit(AgentEventKind::Done { outcome }).await
+}
