@@ -1,5 +1,5 @@
-//! The integration tests of agentkit-core: doubles against the suites, the OpenAI client against
-//! servers, and the workspace against its own rules.
+//! The integration tests of agentkit-core: doubles and wrappers against the suites, the OpenAI
+//! client against servers, and the workspace against its own rules.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,5 +14,6 @@ mod conformance;
 mod dependencies;
 mod openai_codec;
 mod openai_http;
+mod resilience;
 mod server;
 mod tidy;
