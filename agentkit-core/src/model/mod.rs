@@ -1,13 +1,18 @@
 //! The chat model contract: one streaming call, from which the blocking one is derived.
 
-mod stream;
-
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "openai")]
 pub mod openai;
+mod secret;
+mod stream;
+#[cfg(feature = "http")]
+pub mod wire;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::secret::Secret;
 pub use self::stream::{ChatEvent, ChatResponse, ChatStream, FinishReason, PassageCitation};
 use crate::context::RunContext;
 use crate::error::Result;

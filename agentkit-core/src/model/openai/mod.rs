@@ -21,8 +21,7 @@ mod client;
 pub mod codec;
 mod embedder;
 mod options;
-mod transport;
 
 pub use self::client::OpenAiModel;
 pub use self::embedder::OpenAiEmbedder;
-pub use self::options::{OpenAiEmbedderOptions, OpenAiOptions, Secret, TokenLimit};
+pub use self::options::{OpenAiEmbedderOptions, OpenAiOptions, TokenLimit};
