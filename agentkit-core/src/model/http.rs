@@ -46,6 +46,7 @@ impl Transport {
     }
 
     /// Presents `key` as a bearer token, if there is one.
+    #[cfg(any(feature = "openai", feature = "ollama"))]
     pub(crate) fn bearer(self, key: Option<&Secret>) -> Result<Self> {
         self.credential(AUTHORIZATION, "Bearer ", key)
     }
@@ -60,6 +61,15 @@ impl Transport {
             self.headers.insert(name, value);
             self.key = Some(key.clone());
         }
+        Ok(self)
+    }
+
+    /// Sends `value` along with every call.
+    #[cfg(feature = "anthropic")]
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Result<Self> {
+        let unfit = || Error::invalid_input(format!("{value:?} cannot be sent as the header {name}"));
+        self.headers
+            .insert(HeaderName::from_static(name), HeaderValue::from_str(value).map_err(|_| unfit())?);
         Ok(self)
     }
 

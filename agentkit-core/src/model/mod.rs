@@ -1,7 +1,11 @@
 //! The chat model contract: one streaming call, from which the blocking one is derived.
 
-#[cfg(feature = "http")]
+#[cfg(feature = "anthropic")]
+pub mod anthropic;
+#[cfg(any(feature = "anthropic", feature = "ollama", feature = "openai"))]
 mod http;
+#[cfg(feature = "ollama")]
+pub mod ollama;
 #[cfg(feature = "openai")]
 pub mod openai;
 mod secret;

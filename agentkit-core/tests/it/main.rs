@@ -12,6 +12,7 @@ mod agents;
 mod broken;
 mod conformance;
 mod dependencies;
+mod models;
 mod openai_codec;
 mod openai_http;
 mod resilience;
