@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde_json::Value;
@@ -48,7 +46,7 @@ impl Transport {
     /// Presents `key` as a bearer token, if there is one.
     #[cfg(any(feature = "openai", feature = "ollama"))]
     pub(crate) fn bearer(self, key: Option<&Secret>) -> Result<Self> {
-        self.credential(AUTHORIZATION, "Bearer ", key)
+        self.credential(reqwest::header::AUTHORIZATION, "Bearer ", key)
     }
 
     /// Presents `key` behind `prefix` in a header, if there is one.

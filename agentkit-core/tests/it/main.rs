@@ -1,5 +1,5 @@
-//! The integration tests of agentkit-core: doubles and wrappers against the suites, the OpenAI
-//! client against servers, and the workspace against its own rules.
+//! The integration tests of agentkit-core: doubles and wrappers against the suites, the clients of models against
+//! servers, and the workspace against its own rules.
 
 #![expect(
     clippy::unwrap_used,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    broken_off_before, call, cuts, decode, delta, finished, misplaced, said, sound, streams,
+    broken_off_before, call, cuts, decode, delta, finished, frames, misplaced, said, sound, streams,
     tool_conversation, understood, understood_however_cut, usage,
 };
 
@@ -73,10 +73,6 @@ event: message_stop
 data: {"type":"message_stop"}
 
 "#;
-
-fn frames(events: &[&str]) -> String {
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
-}
 
 const STOP: &str = r#"{"type":"message_stop"}"#;
 

@@ -81,6 +81,11 @@ fn sound<P: Protocol>(stream: &[u8], cuts: &[prop::sample::Index]) -> Result<(),
     Ok(())
 }
 
+/// A body of server-sent events.
+fn frames(events: &[&str]) -> String {
+    events.iter().flat_map(|event| ["data: ", event, "\n\n"]).collect()
+}
+
 fn delta(text: &str) -> ChatEvent {
     ChatEvent::Delta { text: text.into() }
 }

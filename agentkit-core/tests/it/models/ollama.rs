@@ -91,7 +91,9 @@ proptest! {
     fn lines_are_the_same_however_they_are_cut(text in "[ab\r\n ]{0,40}", at in any::<prop::sample::Index>()) {
         let lines = |pieces: &[&[u8]]| {
             let mut decoder = LineDecoder::default();
-            pieces.iter().for_each(|piece| decoder.push(piece));
+            for piece in pieces {
+                decoder.push(piece);
+            }
             decoder.finish();
             std::iter::from_fn(|| decoder.next_frame()).map(|line| line.unwrap().data).collect::<Vec<_>>()
         };

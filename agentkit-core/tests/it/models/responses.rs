@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    broken_off_before, call, cuts, decode, delta, finished, misplaced, sound, streams, tool_conversation,
-    understood, understood_however_cut, usage,
+    broken_off_before, call, cuts, decode, delta, finished, frames, misplaced, sound, streams,
+    tool_conversation, understood, understood_however_cut, usage,
 };
 
 /// Reasoning, text and a call, with the events around them and one that nobody knows.
@@ -52,10 +52,6 @@ event: response.completed
 data: {"type":"response.completed","sequence_number":12,"response":{"id":"resp_1","status":"completed","error":null,"incomplete_details":null,"output":[{"type":"message","content":[]},{"id":"fc_1","type":"function_call","call_id":"call_1","name":"search","arguments":"{\"q\":\"größe\"}"}],"usage":{"input_tokens":12,"input_tokens_details":{"cached_tokens":4},"output_tokens":30,"total_tokens":42}}}
 
 "#;
-
-fn frames(events: &[&str]) -> String {
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
-}
 
 const TEXT: &str = r#"{"type":"response.output_text.delta","delta":"one"}"#;
 const DONE: &str = r#"{"type":"response.completed","response":{}}"#;

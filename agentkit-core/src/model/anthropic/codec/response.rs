@@ -109,10 +109,14 @@ struct MessageDelta {
 /// Counts are cumulative; tokens read from and written to the prompt cache are stated apart from the others.
 #[derive(Debug, Default, Deserialize)]
 struct WireUsage {
-    input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
+    #[serde(rename = "input_tokens")]
+    input: Option<u64>,
+    #[serde(rename = "cache_creation_input_tokens")]
+    cache_creation: Option<u64>,
+    #[serde(rename = "cache_read_input_tokens")]
+    cache_read: Option<u64>,
+    #[serde(rename = "output_tokens")]
+    output: Option<u64>,
 }
 
 impl Protocol for Messages {
@@ -223,13 +227,13 @@ impl Messages {
     fn cost(&mut self, usage: Option<WireUsage>, answer: &mut Answer) {
         let Some(new) = usage else { return };
         let old = &mut self.usage;
-        old.input_tokens = new.input_tokens.or(old.input_tokens);
-        old.cache_creation_input_tokens = new.cache_creation_input_tokens.or(old.cache_creation_input_tokens);
-        old.cache_read_input_tokens = new.cache_read_input_tokens.or(old.cache_read_input_tokens);
-        old.output_tokens = new.output_tokens.or(old.output_tokens);
-        let input = [old.input_tokens, old.cache_creation_input_tokens, old.cache_read_input_tokens];
+        old.input = new.input.or(old.input);
+        old.cache_creation = new.cache_creation.or(old.cache_creation);
+        old.cache_read = new.cache_read.or(old.cache_read);
+        old.output = new.output.or(old.output);
+        let input = [old.input, old.cache_creation, old.cache_read];
         let input_tokens = input.into_iter().flatten().fold(0, u64::saturating_add);
-        answer.cost(Usage { input_tokens, output_tokens: old.output_tokens.unwrap_or(0) });
+        answer.cost(Usage { input_tokens, output_tokens: old.output.unwrap_or(0) });
     }
 }
 

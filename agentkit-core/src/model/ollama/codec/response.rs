@@ -76,7 +76,9 @@ impl Protocol for OllamaChat {
             message.tool_calls.into_iter().flatten().try_for_each(|call| self.call(call, answer))?;
         }
         if done {
-            cost.into_iter().for_each(|usage| answer.cost(usage));
+            if let Some(usage) = cost {
+                answer.cost(usage);
+            }
             answer.ends(reason_of(reason.as_deref()));
             answer.finish();
         }

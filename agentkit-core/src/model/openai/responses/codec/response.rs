@@ -106,7 +106,7 @@ impl Responses {
             "response.output_text.delta" => answer.say(text),
             "response.refusal.delta" => answer.refuse(text),
             "response.output_item.done" => {
-                event.item.into_iter().try_for_each(|item| self.item(item, answer))?
+                event.item.into_iter().try_for_each(|item| self.item(item, answer))?;
             }
             "response.created" => {
                 self.response_id = event.response.and_then(|response| response.id).unwrap_or_default();
