@@ -170,6 +170,21 @@ impl RunContext {
         }
     }
 
+    /// Waits for this long, or until the run must stop.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it holds no state.
+    ///
+    /// # Errors
+    /// Cancelled or deadline exceeded.
+    pub async fn sleep(&self, time: Duration) -> Result<()> {
+        let wait = async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        };
+        self.run(wait).await
+    }
+
     /// Runs `work` on the blocking thread pool.
     ///
     /// The work is given a child context that is cancelled as soon as the returned future is dropped or this

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     RateLimited,
     /// A dependency cannot be reached or is overloaded; trying again later may help.
     Unavailable,
+    /// A limit of this process is reached, so the call was turned away before any work was done for it.
+    Overloaded,
     /// The deadline of the run passed.
     DeadlineExceeded,
     /// The run was cancelled by its owner.
@@ -148,7 +150,13 @@ impl Error {
     /// Whether the same call may succeed later without any change by the caller.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable)
+        matches!(self.kind(), ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Overloaded)
+    }
+
+    /// Whether a limit of this process turned the call away before any work was done for it.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.kind() == ErrorKind::Overloaded
     }
 
     /// Whether an upstream service asked to slow down.
@@ -222,7 +230,7 @@ mod tests {
 
     #[test]
     fn only_passing_faults_are_retryable() {
-        for kind in [ErrorKind::RateLimited, ErrorKind::Unavailable] {
+        for kind in [ErrorKind::RateLimited, ErrorKind::Unavailable, ErrorKind::Overloaded] {
             assert!(Error::new(kind, "x").is_retryable());
         }
         for kind in [ErrorKind::InvalidInput, ErrorKind::Corrupt, ErrorKind::Cancelled] {

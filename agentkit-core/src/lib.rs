@@ -15,6 +15,7 @@ mod memory;
 mod message;
 pub mod model;
 mod rerank;
+pub mod resilience;
 mod retrieve;
 mod scope;
 mod stream;

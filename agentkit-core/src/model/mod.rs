@@ -1,13 +1,22 @@
 //! The chat model contract: one streaming call, from which the blocking one is derived.
 
-mod stream;
-
+#[cfg(feature = "anthropic")]
+pub mod anthropic;
+#[cfg(any(feature = "anthropic", feature = "ollama", feature = "openai"))]
+mod http;
+#[cfg(feature = "ollama")]
+pub mod ollama;
 #[cfg(feature = "openai")]
 pub mod openai;
+mod secret;
+mod stream;
+#[cfg(feature = "http")]
+pub mod wire;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::secret::Secret;
 pub use self::stream::{ChatEvent, ChatResponse, ChatStream, FinishReason, PassageCitation};
 use crate::context::RunContext;
 use crate::error::Result;

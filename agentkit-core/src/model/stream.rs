@@ -84,6 +84,23 @@ pub struct ChatStream {
 }
 
 impl ChatStream {
+    /// Makes a stream of one that there is already, for wrappers that look at its events or change them.
+    ///
+    /// # Examples
+    /// ```
+    /// use agentkit_core::{ChatEvent, ChatStream, FinishReason};
+    /// use futures_util::{StreamExt, stream};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let end = ChatStream::new(stream::iter([Ok(ChatEvent::Finished { reason: FinishReason::Length })]));
+    /// let loud = end.inspect(|event| println!("{event:?}"));
+    /// assert_eq!(ChatStream::new(loud).collect().await.unwrap().finish_reason, FinishReason::Length);
+    /// # });
+    /// ```
+    pub fn new(events: impl Stream<Item = Result<ChatEvent>> + Send + 'static) -> Self {
+        Self { events: Box::pin(events) }
+    }
+
     /// Makes a stream from sequential code that emits events; an error it returns ends the stream.
     ///
     /// # Examples
@@ -102,7 +119,7 @@ impl ChatStream {
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        Self { events: Box::pin(Generated::new(produce)) }
+        Self::new(Generated::new(produce))
     }
 
     /// The next event, or `None` after the last.

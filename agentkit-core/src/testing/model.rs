@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -137,6 +138,7 @@ impl ChatModel for ScriptedModel {
                         open.played();
                         return Err(error);
                     }
+                    Step::Wait(time) => ctx.sleep(time).await?,
                     Step::Hang => return Err(ctx.stopped().await),
                 }
             }
@@ -183,6 +185,7 @@ pub struct ScriptedTurn {
 enum Step {
     Say(ChatEvent),
     Fail(Error),
+    Wait(Duration),
     Hang,
 }
 
@@ -226,6 +229,13 @@ impl ScriptedTurn {
     #[must_use]
     pub fn then_fail(mut self, error: Error) -> Self {
         self.steps.push(Step::Fail(error));
+        self
+    }
+
+    /// Then waits for this long by tokio's clock, which a test can pause.
+    #[must_use]
+    pub fn then_wait(mut self, time: Duration) -> Self {
+        self.steps.push(Step::Wait(time));
         self
     }
 

@@ -1,4 +1,4 @@
-//! The integration tests of agentkit-core: doubles against the suites, the OpenAI client against
+//! The integration tests of agentkit-core: doubles and wrappers against the suites, the clients of models against
 //! servers, and the workspace against its own rules.
 
 #![expect(
@@ -12,7 +12,9 @@ mod agents;
 mod broken;
 mod conformance;
 mod dependencies;
+mod models;
 mod openai_codec;
 mod openai_http;
+mod resilience;
 mod server;
 mod tidy;

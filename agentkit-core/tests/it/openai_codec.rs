@@ -1,7 +1,8 @@
 //! The OpenAI codec: frames in the shapes of several servers cut at every place, and requests as JSON.
 
 use agentkit_core::model::openai::OpenAiOptions;
-use agentkit_core::model::openai::codec::{ChatDecoder, SseDecoder, chat_body, estimate_tokens, truncate};
+use agentkit_core::model::openai::codec::{ChatDecoder, chat_body};
+use agentkit_core::model::wire::{Frames, SseDecoder, estimate_tokens, truncate};
 use agentkit_core::{
     Capabilities, ChatEvent, ChatRequest, ChunkId, DocumentId, ErrorKind, FinishReason, Locator, Message,
     Part, Passage, Role, Span, ToolCall, ToolResult, ToolSpec,
@@ -172,14 +173,14 @@ fn endless_events_and_arguments_are_cut_off() {
 }
 
 fn sse(pieces: &[&[u8]]) -> Vec<Option<(String, String)>> {
-    let mut decoder = SseDecoder::new();
+    let mut decoder = SseDecoder::default();
     let mut events = Vec::new();
     for piece in pieces {
         decoder.push(piece);
-        events.extend(std::iter::from_fn(|| decoder.next_event()));
+        events.extend(std::iter::from_fn(|| decoder.next_frame()));
     }
     decoder.finish();
-    events.extend(std::iter::from_fn(|| decoder.next_event()));
+    events.extend(std::iter::from_fn(|| decoder.next_frame()));
     events.into_iter().map(|event| event.ok().map(|event| (event.name, event.data))).collect()
 }
 

@@ -61,6 +61,18 @@ fn nothing_is_left_undone_or_switched_off() {
 }
 
 #[test]
+fn contracts_with_wrappers_have_no_method_that_a_wrapper_could_lose() {
+    let workspace = Workspace::read();
+    none(&code::default_methods(&workspace.text("agentkit-core/src/model/mod.rs"), "ChatModel"));
+    none(&code::default_methods(&workspace.text("agentkit-core/src/embed.rs"), "Embedder"));
+    let contract =
+        "pub trait A: Send {\n    fn a(&self);\n\n    async fn b(&self) -> B {\n        B\n    }\n}\n";
+    let problems = code::default_methods(contract, "A");
+    caught(&problems, "A::b");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
 fn every_feature_has_a_comment_that_rustdoc_shows() {
     none(&code::features(&Workspace::read().manifests()));
     let bare = "[features]\ndefault = []\n## Said.\na = []\nb = []\n[dependencies]\nc = \"1\"\n";

@@ -149,6 +149,7 @@ impl From<ErrorKind> for ProblemKind {
             ErrorKind::Conflict => Self::Conflict,
             ErrorKind::Unauthorized => Self::UpstreamUnauthorized,
             ErrorKind::RateLimited | ErrorKind::Unavailable => Self::Unavailable,
+            ErrorKind::Overloaded => Self::Overloaded,
             ErrorKind::DeadlineExceeded => Self::DeadlineExceeded,
             // Nobody is left to read the answer unless the service itself stopped the run.
             ErrorKind::Cancelled => Self::ShuttingDown,

@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 
-use super::codec::{embeddings_body, estimate_tokens, parse_embeddings, truncate};
+use super::codec::{embeddings_body, parse_embeddings};
 use super::options::OpenAiEmbedderOptions;
-use super::transport::{Transport, bounded_body};
 use crate::context::RunContext;
 use crate::embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 use crate::error::{Error, Result};
+use crate::model::http::{Transport, bounded_body};
+use crate::model::wire::{estimate_tokens, truncate};
 
 /// Bytes a component may have in JSON, white space included.
 const COMPONENT_BYTES: usize = 40;
@@ -38,12 +39,8 @@ impl OpenAiEmbedder {
                 "an embedder needs a model name, and a dimension, max_tokens and batch sizes above 0",
             ));
         }
-        let transport = Transport::new(
-            &options.base_url,
-            &["embeddings"],
-            options.api_key.as_ref(),
-            options.idle_timeout,
-        )?;
+        let transport = Transport::new(&options.base_url, &["embeddings"], options.idle_timeout)?
+            .bearer(options.api_key.as_ref())?;
         let mut identity = EmbedderIdentity::new(&options.model, options.dimension, options.max_tokens);
         identity.pooling = "remote".into();
         identity.revision = revision(&options);

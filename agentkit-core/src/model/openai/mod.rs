@@ -1,7 +1,7 @@
 //! Models behind the OpenAI-compatible HTTP interface: OpenAI itself, vLLM, Ollama, llama.cpp, LM Studio.
 //!
 //! [`codec`] turns requests into JSON and bytes into events and knows no network; [`OpenAiModel`] and
-//! [`OpenAiEmbedder`] drive it over HTTP. Nothing is tried again on its own: errors say whether a repetition
+//! [`OpenAiEmbedder`] drive it over HTTP. [`responses`] does the same for the newer interface of that name. Nothing is tried again on its own: errors say whether a repetition
 //! can help and how long the server asked to wait, and wrappers decide.
 //!
 //! # Examples
@@ -21,8 +21,9 @@ mod client;
 pub mod codec;
 mod embedder;
 mod options;
-mod transport;
+pub mod responses;
 
 pub use self::client::OpenAiModel;
 pub use self::embedder::OpenAiEmbedder;
-pub use self::options::{OpenAiEmbedderOptions, OpenAiOptions, Secret, TokenLimit};
+pub use self::options::{OpenAiEmbedderOptions, OpenAiOptions, TokenLimit};
+pub use self::responses::OpenAiResponsesModel;

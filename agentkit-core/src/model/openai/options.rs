@@ -1,11 +1,10 @@
 //! How to reach an OpenAI-compatible server and what to ask it for.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::model::Capabilities;
+use crate::model::{Capabilities, Secret};
 
 /// Tokens of context assumed of a model that says nothing else.
 const CONTEXT_TOKENS: usize = 8192;
@@ -17,63 +16,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const BATCH_TEXTS: usize = 64;
 /// Tokens in one request for embeddings, by estimate; `OpenAI` allows 300,000.
 const BATCH_TOKENS: usize = 100_000;
-
-/// A text that is never shown: not by `Debug`, not by `Display`, not when serialised.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-/// What stands in a secret's place.
-const REDACTED: &str = "[redacted]";
-
-impl Secret {
-    /// Keeps `text` from being shown.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, to be handed to its addressee only.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// `text` with every occurrence of the secret replaced.
-    pub(super) fn redact(&self, text: &str) -> String {
-        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, REDACTED) }
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(REDACTED)
-    }
-}
 
 /// By which name a request states the most tokens to generate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,19 +208,5 @@ impl OpenAiEmbedderOptions {
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_is_never_shown() {
-        let options = OpenAiOptions::new("http://localhost/v1", "m").api_key("sk-123");
-        let secret = options.api_key.as_ref().unwrap();
-        let shown = format!("{options:?} {secret} {}", serde_json::to_string(secret).unwrap());
-        assert!(!shown.contains("sk-123"), "{shown}");
-        assert_eq!(secret.redact("bad key sk-123"), "bad key [redacted]");
     }
 }

@@ -71,3 +71,15 @@ pub(super) fn features(manifests: &[TextFile]) -> Vec<String> {
     }
     problems
 }
+
+/// Methods of a trait that have a body: a wrapper that does not know one would lose it silently.
+pub(super) fn default_methods(text: &str, contract: &str) -> Vec<String> {
+    let body = text.split(&format!("pub trait {contract}:")).nth(1).and_then(|rest| rest.split("\n}").next());
+    let body = body.expect(contract);
+    let methods = body.split("\n    fn ").flat_map(|part| part.split("\n    async fn ")).skip(1);
+    let with_body = methods.filter(|method| method.split(';').next().is_some_and(|head| head.contains('{')));
+    let names = with_body.filter_map(|method| method.split('(').next());
+    names
+        .map(|name| format!("{contract}::{name}: make it required, and forward it in every wrapper"))
+        .collect()
+}

@@ -1,39 +1,37 @@
 //! One HTTP request and its answer, with everything bounded and every failure an error of this crate.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde_json::Value;
 
-use super::codec::error_of_response;
-use super::options::Secret;
+use super::wire::{AnswerDecoder, Frames, Protocol, error_in_body, error_of_response};
+use super::{ChatEvent, ChatStream, Secret};
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::stream::Emitter;
 
 /// A server that is there takes its connections at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest answer to a failed request that is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// Longest answer read of a server that does not stream.
+const MAX_JSON_BYTES: usize = 64 * 1024;
 
 /// A route of a server and how to call it.
 #[derive(Debug)]
-pub(super) struct Transport {
+pub(crate) struct Transport {
     client: Client,
     url: Url,
-    authorization: Option<HeaderValue>,
+    headers: HeaderMap,
     key: Option<Secret>,
 }
 
 impl Transport {
     /// Prepares calls of `route` below `base_url`.
-    pub(super) fn new(
-        base_url: &str,
-        route: &[&str],
-        key: Option<&Secret>,
-        idle_timeout: Duration,
-    ) -> Result<Self> {
+    pub(crate) fn new(base_url: &str, route: &[&str], idle_timeout: Duration) -> Result<Self> {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(idle_timeout)
@@ -42,26 +40,64 @@ impl Transport {
             .retry(reqwest::retry::never())
             .build()
             .map_err(|error| Error::internal("prepare the http client").with_source(error))?;
-        let authorization = key.map(bearer).transpose()?;
-        Ok(Self { client, url: join(base_url, route)?, authorization, key: key.cloned() })
+        Ok(Self { client, url: join(base_url, route)?, headers: HeaderMap::new(), key: None })
+    }
+
+    /// Presents `key` as a bearer token, if there is one.
+    #[cfg(any(feature = "openai", feature = "ollama"))]
+    pub(crate) fn bearer(self, key: Option<&Secret>) -> Result<Self> {
+        self.credential(reqwest::header::AUTHORIZATION, "Bearer ", key)
+    }
+
+    /// Presents `key` behind `prefix` in a header, if there is one.
+    pub(crate) fn credential(mut self, name: HeaderName, prefix: &str, key: Option<&Secret>) -> Result<Self> {
+        if let Some(key) = key {
+            let mut value = HeaderValue::from_str(&format!("{prefix}{}", key.expose())).map_err(|_| {
+                Error::invalid_input("the api key holds characters that a header cannot carry")
+            })?;
+            value.set_sensitive(true);
+            self.headers.insert(name, value);
+            self.key = Some(key.clone());
+        }
+        Ok(self)
+    }
+
+    /// Sends `value` along with every call.
+    #[cfg(feature = "anthropic")]
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Result<Self> {
+        let unfit = || Error::invalid_input(format!("{value:?} cannot be sent as the header {name}"));
+        self.headers
+            .insert(HeaderName::from_static(name), HeaderValue::from_str(value).map_err(|_| unfit())?);
+        Ok(self)
+    }
+
+    /// Sends `body` and hands on the answer as it comes.
+    pub(crate) async fn stream<P>(&self, body: &Value, ctx: &RunContext) -> Result<ChatStream>
+    where
+        P: Protocol<Frames: Send> + Send + 'static,
+    {
+        let response = self.post(body, P::Frames::MEDIA_TYPE, ctx).await?;
+        if is_json(&response) {
+            return Err(ctx.run(async { Ok(not_streamed(response).await) }).await?);
+        }
+        let ctx = ctx.clone();
+        Ok(ChatStream::generate(move |out| async move { ctx.run(relay::<P>(response, out)).await }))
     }
 
     /// Sends `body` and waits for the head of a successful answer.
-    pub(super) async fn post(
+    pub(crate) async fn post(
         &self,
         body: &Value,
         accept: &'static str,
         ctx: &RunContext,
     ) -> Result<Response> {
-        let mut request = self
+        let request = self
             .client
             .post(self.url.clone())
+            .headers(self.headers.clone())
             .header(ACCEPT, accept)
             .header("traceparent", ctx.trace().traceparent())
             .json(body);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
-        }
         ctx.run(async {
             let response = request.send().await.map_err(|error| failed("reach the model's server", error))?;
             if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
@@ -85,14 +121,40 @@ impl Transport {
     }
 }
 
+/// Hands on events until the answer is over.
+async fn relay<P: Protocol>(mut response: Response, out: Emitter<ChatEvent>) -> Result<()> {
+    let mut decoder = AnswerDecoder::<P>::new();
+    while !decoder.is_over() {
+        match next_bytes(&mut response).await? {
+            Some(bytes) => decoder.push(&bytes),
+            None => decoder.finish(),
+        }
+        while let Some(event) = decoder.next_event() {
+            out.emit(event?).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A success that is no stream is an error in disguise, or from a server that cannot stream.
+async fn not_streamed(response: Response) -> Error {
+    let body = match bounded_body(response, MAX_JSON_BYTES).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    error_in_body(&body).unwrap_or_else(|| {
+        Error::new(ErrorKind::Unsupported, "the server does not stream its answers; agentkit needs it to")
+    })
+}
+
 /// Whether an answer is a single JSON object rather than a stream of events.
-pub(super) fn is_json(response: &Response) -> bool {
+fn is_json(response: &Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.is_some_and(|value| value.trim_start().starts_with("application/json"))
 }
 
 /// The whole body, if it has at most `limit` bytes.
-pub(super) async fn bounded_body(mut response: Response, limit: usize) -> Result<Vec<u8>> {
+pub(crate) async fn bounded_body(mut response: Response, limit: usize) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(bytes) = next_bytes(&mut response).await? {
         if body.len() + bytes.len() > limit {
@@ -105,7 +167,7 @@ pub(super) async fn bounded_body(mut response: Response, limit: usize) -> Result
 }
 
 /// The next bytes of the body, `None` at its end.
-pub(super) async fn next_bytes(response: &mut Response) -> Result<Option<Vec<u8>>> {
+async fn next_bytes(response: &mut Response) -> Result<Option<Vec<u8>>> {
     let bytes = response.chunk().await.map_err(|error| failed("read the server's answer", error))?;
     Ok(bytes.map(Into::into))
 }
@@ -114,13 +176,6 @@ pub(super) async fn next_bytes(response: &mut Response) -> Result<Option<Vec<u8>
 fn failed(attempt: &str, error: reqwest::Error) -> Error {
     let attempt = if error.is_timeout() { format!("{attempt} in time") } else { attempt.to_owned() };
     Error::new(ErrorKind::Unavailable, attempt).with_source(error.without_url())
-}
-
-fn bearer(key: &Secret) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
-        .map_err(|_| Error::invalid_input("the api key holds characters that a header cannot carry"))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn join(base_url: &str, route: &[&str]) -> Result<Url> {
@@ -141,11 +196,17 @@ fn join(base_url: &str, route: &[&str]) -> Result<Url> {
     Ok(url)
 }
 
-/// The wait a server asks for in seconds or, as some do, in milliseconds; a date is not understood.
+/// The wait a server asks for: in seconds, as some do in milliseconds, or until a date by the server's own clock.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
-    let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number(RETRY_AFTER.as_str()))?;
-    Duration::try_from_secs_f64(seconds).ok()
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let date = |name: &HeaderName| httpdate::parse_http_date(text(name)?).ok();
+    let number = |text: Option<&str>| text?.parse::<f64>().ok();
+    let ms = number(text(&HeaderName::from_static("retry-after-ms"))).map(|ms| ms / 1000.0);
+    if let Some(seconds) = ms.or_else(|| number(text(&RETRY_AFTER))) {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let now = date(&DATE).unwrap_or_else(SystemTime::now);
+    Some(date(&RETRY_AFTER)?.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -174,9 +235,12 @@ mod tests {
             ("retry-after-ms", "250", Some(250)),
             ("retry-after", "-1", None),
             ("retry-after", "1e400", None),
-            ("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT", None),
+            ("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT", Some(90_000)),
+            ("retry-after", "Wed, 21 Oct 2026 07:00:00 GMT", Some(0)),
+            ("retry-after", "tomorrow", None),
         ] {
-            let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+            let mut headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+            headers.insert(DATE, "Wed, 21 Oct 2026 07:26:30 GMT".parse().unwrap());
             assert_eq!(retry_after(&headers), expected.map(Duration::from_millis), "{name}: {value}");
         }
     }

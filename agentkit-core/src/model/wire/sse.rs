@@ -6,33 +6,23 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{Error, ErrorKind, Result};
+use super::frame::{Frame, Frames, MAX_FRAME_BYTES, text, too_long};
+use crate::error::{Error, Result};
 
-/// Longest event in bytes, its field names included.
-const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
 /// U+FEFF in UTF-8, which a stream may begin with.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// One event.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SseEvent {
-    /// The `event` field; empty if there is none.
-    pub name: String,
-    /// The `data` fields, joined by newlines; bytes that are not UTF-8 are replaced.
-    pub data: String,
-}
 
 /// Decodes events as bytes arrive.
 ///
 /// # Examples
 /// ```
-/// use agentkit_core::model::openai::codec::SseDecoder;
+/// use agentkit_core::model::wire::{Frames, SseDecoder};
 ///
-/// let mut decoder = SseDecoder::new();
+/// let mut decoder = SseDecoder::default();
 /// decoder.push(b"data: on");
-/// assert!(decoder.next_event().is_none());
+/// assert!(decoder.next_frame().is_none());
 /// decoder.push(b"e\r\n\r\n");
-/// assert_eq!(decoder.next_event().unwrap().unwrap().data, "one");
+/// assert_eq!(decoder.next_frame().unwrap().unwrap().data, "one");
 /// ```
 #[derive(Debug, Default)]
 pub struct SseDecoder {
@@ -41,20 +31,15 @@ pub struct SseDecoder {
     data: Option<Vec<u8>>,
     after_carriage_return: bool,
     past_first_line: bool,
-    events: VecDeque<SseEvent>,
+    events: VecDeque<Frame>,
     failure: Option<Error>,
     over: bool,
 }
 
-impl SseDecoder {
-    /// A decoder at the start of a stream.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
+impl Frames for SseDecoder {
+    const MEDIA_TYPE: &'static str = "text/event-stream";
 
-    /// Takes the next bytes; take the events out before giving it more, so that it holds little.
-    pub fn push(&mut self, bytes: &[u8]) {
+    fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if self.over {
                 return;
@@ -69,8 +54,7 @@ impl SseDecoder {
         }
     }
 
-    /// Says that no bytes follow.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         if self.over {
             return;
         }
@@ -81,22 +65,18 @@ impl SseDecoder {
         self.over = true;
     }
 
-    /// The next event, `None` if more bytes are needed.
-    ///
-    /// # Errors
-    /// Resource exhausted, if an event is too long; nothing follows it.
-    pub fn next_event(&mut self) -> Option<Result<SseEvent>> {
+    fn next_frame(&mut self) -> Option<Result<Frame>> {
         self.events.pop_front().map(Ok).or_else(|| self.failure.take().map(Err))
     }
+}
 
+impl SseDecoder {
     fn extend_line(&mut self, byte: u8) {
         let held = self.line.len() + self.name.len() + self.data.as_ref().map_or(0, Vec::len);
-        if held < MAX_EVENT_BYTES {
+        if held < MAX_FRAME_BYTES {
             return self.line.push(byte);
         }
-        self.over = true;
-        let message = format!("an event of the stream is longer than {MAX_EVENT_BYTES} bytes");
-        self.failure = Some(Error::new(ErrorKind::ResourceExhausted, message));
+        (self.over, self.failure) = (true, Some(too_long()));
     }
 
     fn end_line(&mut self) {
@@ -135,7 +115,6 @@ impl SseDecoder {
     fn dispatch(&mut self) {
         let name = std::mem::take(&mut self.name);
         let Some(data) = self.data.take() else { return };
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        self.events.push_back(SseEvent { name: text(name), data: text(data) });
+        self.events.push_back(Frame { name: text(&name), data: text(&data) });
     }
 }

@@ -34,11 +34,20 @@ pub fn error_of_response(status: u16, body: &[u8], retry_after: Option<Duration>
 /// The error in a body that came with a status of success, if it holds one.
 #[must_use]
 pub fn error_in_body(body: &[u8]) -> Option<Error> {
-    serde_json::from_slice(body).ok().as_ref().and_then(error_in_stream)
+    serde_json::from_slice(body).ok().as_ref().and_then(error_in_frame)
+}
+
+/// The error of `what` not being in the provider's form: unavailable, since something in between is most likely to
+/// blame.
+#[must_use]
+pub fn unreadable(what: &str, error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("the server sent {what} that cannot be read"))
+        .with_source(error)
 }
 
 /// The error in an object of the stream, if it is one.
-pub(super) fn error_in_stream(object: &Value) -> Option<Error> {
+#[must_use]
+pub fn error_in_frame(object: &Value) -> Option<Error> {
     let is_error = object.get("error").is_some_and(|error| !error.is_null())
         || object.get("object").and_then(Value::as_str) == Some("error");
     if !is_error {
@@ -66,9 +75,14 @@ fn kind_of(status: u16, code: &str) -> ErrorKind {
 fn kind_of_name(code: &str) -> ErrorKind {
     match code {
         "rate_limit_exceeded" | "rate_limit_error" => ErrorKind::RateLimited,
-        "insufficient_quota" => ErrorKind::ResourceExhausted,
-        "invalid_request_error" | "context_length_exceeded" | "BadRequestError" => ErrorKind::InvalidInput,
-        "authentication_error" | "invalid_api_key" => ErrorKind::Unauthorized,
+        "insufficient_quota" | "billing_error" => ErrorKind::ResourceExhausted,
+        "invalid_request_error"
+        | "context_length_exceeded"
+        | "request_too_large"
+        | "invalid_prompt"
+        | "BadRequestError" => ErrorKind::InvalidInput,
+        "authentication_error" | "permission_error" | "invalid_api_key" => ErrorKind::Unauthorized,
+        "not_found_error" | "model_not_found" => ErrorKind::NotFound,
         _ => ErrorKind::Unavailable,
     }
 }
@@ -131,9 +145,9 @@ mod tests {
             ),
         ] {
             let object = serde_json::from_str(json).unwrap();
-            assert_eq!(error_in_stream(&object).map(|error| error.kind()), Some(kind), "{json}");
+            assert_eq!(error_in_frame(&object).map(|error| error.kind()), Some(kind), "{json}");
         }
         let chunk = serde_json::json!({"object": "chat.completion.chunk", "choices": [], "error": null});
-        assert!(error_in_stream(&chunk).is_none());
+        assert!(error_in_frame(&chunk).is_none());
     }
 }

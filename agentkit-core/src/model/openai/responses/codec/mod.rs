@@ -1,0 +1,7 @@
+//! The wire format, without a network: requests to JSON, bytes to events.
+
+mod request;
+mod response;
+
+pub use self::request::responses_body;
+pub use self::response::{Responses, ResponsesDecoder};
