@@ -23,13 +23,14 @@ pub mod testing;
 mod tool;
 
 pub use agent::{
-    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentStream, Citation, MAX_MESSAGE_BYTES,
-    Outcome, Source,
+    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, Citation, Cost,
+    Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Outcome, Price, ReadyCall, Resolution, RunChange,
+    RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals, Source, StopReason, validate_history,
 };
 pub use context::{CancelOnDrop, RunContext, TraceContext};
 pub use embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 pub use error::{Error, ErrorKind, Result};
-pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, SessionId, TenantId};
+pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, RunId, SessionId, TenantId};
 pub use memory::{Memory, SessionKey, SessionSummary};
 pub use message::{Message, Part, Role, ToolCall, ToolResult};
 pub use model::{
@@ -43,4 +44,6 @@ pub use retrieve::{
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;
-pub use tool::{ErasedTool, Tool, ToolSpec, TypedTool};
+pub use tool::{
+    ErasedTool, ExternalTool, FunctionTool, Handling, Repeat, Tool, ToolPolicy, ToolSpec, TypedTool,
+};

@@ -8,7 +8,7 @@ use agentkit_core::{
     ChatEvent, ChatModel, ChatRequest, ChatStream, CollectionName, EmbedSide, Embedder, EmbedderIdentity,
     Embedding, Error, FinishReason, Memory, Message, ModelInfo, PassageCitation, Reranker, Result, Retriever,
     RunContext, SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Span, TenantId,
-    TenantScope, Tool, ToolSpec, Usage,
+    TenantScope, Tool, ToolPolicy, ToolSpec, Usage,
 };
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -351,6 +351,10 @@ struct GullibleTool(ToolSpec);
 impl Tool for GullibleTool {
     fn spec(&self) -> &ToolSpec {
         &self.0
+    }
+
+    fn policy(&self) -> &ToolPolicy {
+        const { &ToolPolicy::new() }
     }
 
     async fn call(&self, arguments: Value, ctx: &RunContext) -> Result<Value> {
