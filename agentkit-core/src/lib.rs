@@ -7,6 +7,7 @@
 #![doc = document_features::document_features!()]
 
 mod agent;
+mod checkpoint;
 mod context;
 mod embed;
 mod error;
@@ -27,6 +28,7 @@ pub use agent::{
     Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Outcome, Price, ReadyCall, Resolution, RunChange,
     RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals, Source, StopReason, validate_history,
 };
+pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSummary};
 pub use context::{CancelOnDrop, RunContext, TraceContext};
 pub use embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 pub use error::{Error, ErrorKind, Result};

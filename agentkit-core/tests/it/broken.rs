@@ -18,7 +18,7 @@ use crate::agents::Flaw;
 use crate::conformance::agent_fixture;
 
 /// Runs a suite that must fail, and checks that it says why.
-async fn caught(suite: impl Future<Output = ()>, expected: &str) {
+pub(crate) async fn caught(suite: impl Future<Output = ()>, expected: &str) {
     let panic = std::panic::AssertUnwindSafe(suite).catch_unwind().await.expect_err("the suite saw no fault");
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();

@@ -10,6 +10,7 @@
 
 mod agents;
 mod broken;
+mod broken_checkpointer;
 mod conformance;
 mod dependencies;
 mod openai_codec;
