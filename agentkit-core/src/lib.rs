@@ -25,8 +25,9 @@ mod tool;
 
 pub use agent::{
     Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, Citation, Cost,
-    Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Outcome, Price, ReadyCall, Resolution, RunChange,
-    RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals, Source, StopReason, validate_history,
+    Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Observation, Outcome, Price, ReadyCall,
+    RequestPatch, Resolution, RunChange, RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals,
+    Source, StopReason, ToolAction, ToolAgent, ToolAgentBuilder, validate_history,
 };
 pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSummary};
 pub use context::{CancelOnDrop, RunContext, TraceContext};

@@ -3,6 +3,7 @@
 mod event;
 mod run;
 mod stream;
+mod tool_agent;
 
 use async_trait::async_trait;
 
@@ -12,6 +13,7 @@ pub use self::run::{
     RunInput, RunLimits, RunSettings, RunStep, RunTotals, StopReason, validate_history,
 };
 pub use self::stream::{AgentReply, AgentStream};
+pub use self::tool_agent::{Observation, RequestPatch, ToolAction, ToolAgent, ToolAgentBuilder};
 use crate::context::RunContext;
 use crate::error::Result;
 use crate::id::{RunId, SessionId};
@@ -28,7 +30,8 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 ///   one of those is sent.
 /// - Every `citation` quotes the source text of its document at its span.
 /// - A bad request is an invalid-input error of `run` itself; what goes wrong later is the `error` event.
-/// - A turn is remembered before `done` is sent, and not at all if the run ends in an error.
+/// - A turn is remembered before `done` is sent, unless the run is only `waiting`, and not at all if it ends in an
+///   error.
 /// - Dropping the stream or stopping `ctx` stops all work behind it.
 #[async_trait]
 pub trait Agent: Send + Sync {

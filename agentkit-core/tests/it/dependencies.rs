@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::process::Command;
 
 /// What agentkit-core may name as a dependency, features included.
-const CORE_MAY_USE: [&str; 12] = [
+const CORE_MAY_USE: [&str; 13] = [
     "async-trait",
     "document-features",
     "futures-core",
     "futures-util",
+    "jsonschema",
     "reqwest",
     "schemars",
     "serde",

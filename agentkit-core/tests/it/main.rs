@@ -17,3 +17,5 @@ mod openai_codec;
 mod openai_http;
 mod server;
 mod tidy;
+mod tool_agent;
+mod tooling;

@@ -52,10 +52,15 @@ impl PendingCall {
         self.state = State::Settled { result: failed(&self.call.id, why) };
     }
 
+    /// The call with the arguments to run it with.
+    fn effective(&self) -> ToolCall {
+        let ToolCall { id, name, arguments } = &self.call;
+        let arguments = self.arguments.as_ref().unwrap_or(arguments).clone();
+        ToolCall { id: id.clone(), name: name.clone(), arguments }
+    }
+
     fn ready(&self) -> Option<ReadyCall> {
-        let mut call = self.call.clone();
-        call.arguments = self.arguments.clone().unwrap_or(call.arguments);
-        let ready = ReadyCall { call, key: self.key.clone(), decision: self.decision };
+        let ready = ReadyCall { call: self.effective(), key: self.key.clone(), decision: self.decision };
         (self.state == State::Ready).then_some(ready)
     }
 
@@ -79,7 +84,7 @@ impl Batch {
 
     pub(super) fn deferred(&self) -> Vec<DeferredCall> {
         let waiting = self.calls.iter().filter_map(|call| match call.state {
-            State::Deferred { waits_for } => Some(DeferredCall::new(call.call.clone(), waits_for)),
+            State::Deferred { waits_for } => Some(DeferredCall::new(call.effective(), waits_for)),
             _ => None,
         });
         waiting.collect()
@@ -103,11 +108,12 @@ impl Batch {
         Ok(())
     }
 
-    pub(super) fn defer(&mut self, id: &str, waits_for: Deferral) -> Result<()> {
+    pub(super) fn defer(&mut self, id: &str, waits_for: Deferral, arguments: Option<Value>) -> Result<()> {
         let call = self.call(id)?;
         if call.state != State::Ready {
             return Err(call.out_of_place("deferred"));
         }
+        call.arguments = arguments.or(call.arguments.take());
         call.state = State::Deferred { waits_for };
         Ok(())
     }
@@ -130,7 +136,7 @@ impl Batch {
                 return Err(Error::invalid_input(message));
             }
             Resolution::Approve { arguments } => {
-                call.arguments = arguments;
+                call.arguments = arguments.or(call.arguments.take());
                 call.decision = Decision::Approved;
                 call.state = State::Ready;
             }

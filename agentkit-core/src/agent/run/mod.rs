@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::id::{RunId, SessionId};
 use crate::message::Message;
 use crate::model::ChatRequest;
+use crate::retrieve::Filter;
 
 /// What a run begins with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct RunSettings {
     /// The conversation the run belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
+    /// Which documents may be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
     /// The conversation to continue, the tools to offer, and how to sample.
     pub request: ChatRequest,
     /// How much the run may use.
@@ -55,13 +59,20 @@ impl RunSettings {
     /// Continues the conversation of `request` within the default limits.
     #[must_use]
     pub fn new(id: RunId, request: ChatRequest) -> Self {
-        Self { id, session: None, request, limits: RunLimits::default(), price: None }
+        Self { id, session: None, filter: None, request, limits: RunLimits::default(), price: None }
     }
 
     /// States the conversation the run belongs to.
     #[must_use]
     pub fn session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
+        self
+    }
+
+    /// States which documents may be used.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
         self
     }
 
@@ -179,6 +190,12 @@ impl AgentRun {
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         self.settings.session.as_ref()
+    }
+
+    /// Which documents may be used.
+    #[must_use]
+    pub fn filter(&self) -> Option<&Filter> {
+        self.settings.filter.as_ref()
     }
 
     /// How much the run may use.

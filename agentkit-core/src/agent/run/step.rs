@@ -59,7 +59,7 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DeferredCall {
-    /// The call.
+    /// The call, with the arguments to run it with.
     pub call: ToolCall,
     /// What it waits for.
     pub waits_for: Deferral,
@@ -166,6 +166,8 @@ pub enum RunInput {
         call_id: String,
         /// For what.
         waits_for: Deferral,
+        /// The arguments, if they differ from the call's.
+        arguments: Option<Value>,
     },
     /// A call has its result, or an error that the model is told.
     ToolSettled(ToolResult),

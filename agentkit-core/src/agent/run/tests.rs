@@ -177,7 +177,8 @@ fn a_stop_answers_every_call_and_does_not_claim_to_know_what_became_of_those_und
     run.apply(answer("", calls.to_vec())).unwrap();
     run.apply(started("a", Repeat::Never)).unwrap();
     run.apply(started("b", Repeat::Keyed)).unwrap();
-    run.apply(RunInput::ToolDeferred { call_id: "c".into(), waits_for: Deferral::Approval }).unwrap();
+    run.apply(RunInput::ToolDeferred { call_id: "c".into(), waits_for: Deferral::Approval, arguments: None })
+        .unwrap();
     run.apply(settled("a", "A")).unwrap();
     let stop = StopReason::Context { kind: ErrorKind::Cancelled, message: "the run was cancelled".into() };
     let change = run.apply(RunInput::Stop(stop)).unwrap();
@@ -216,7 +217,7 @@ fn approval_and_execution_elsewhere_are_resolved_from_outside() {
     let ids = ["a", "b", "c", "d"];
     run.apply(answer("", ids.map(|id| call(id, "t", json!({ "for": id }))).to_vec())).unwrap();
     for (id, waits_for) in ids.into_iter().zip([Deferral::Approval, Deferral::Approval, Deferral::Result]) {
-        run.apply(RunInput::ToolDeferred { call_id: id.into(), waits_for }).unwrap();
+        run.apply(RunInput::ToolDeferred { call_id: id.into(), waits_for, arguments: None }).unwrap();
     }
     run.apply(settled("d", "D")).unwrap();
     let RunStep::AwaitResolutions(waiting) = run.step() else { panic!("the run waits") };
@@ -338,7 +339,9 @@ fn input(made: Move, asked: &[ToolCall]) -> RunInput {
             RunInput::ToolSettled(ToolResult { call_id: id(which), content: "result".into(), is_error })
         }
         Move::Fail { which } => RunInput::ToolFailed { call_id: id(which), reason },
-        Move::Defer { which, waits_for } => RunInput::ToolDeferred { call_id: id(which), waits_for },
+        Move::Defer { which, waits_for } => {
+            RunInput::ToolDeferred { call_id: id(which), waits_for, arguments: None }
+        }
         Move::Resolve { which, how } => {
             let resolution = match how {
                 0 => Resolution::approve(),

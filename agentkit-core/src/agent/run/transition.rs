@@ -1,5 +1,7 @@
 //! What each input makes of a run.
 
+use std::time::Duration;
+
 use super::batch::{Batch, PendingCall};
 use super::end::{RunEnd, StopReason};
 use super::history::{CallIds, calls, failed, said};
@@ -22,7 +24,7 @@ impl AgentRun {
         let (asked, stop) = match (&mut self.phase, input) {
             (_, RunInput::Elapsed { by }) => {
                 self.totals.elapsed = self.totals.elapsed.saturating_add(by);
-                (Vec::new(), self.late())
+                (Vec::new(), self.late(Duration::ZERO))
             }
             (Phase::Over(_) | Phase::Model, RunInput::Resumed) => Verdict::default(),
             (Phase::Over(_), input) => return Err(out_of_place(&input, "the run is over")),
@@ -120,8 +122,10 @@ impl AgentRun {
         tokens.or(cost.map(|limit| StopReason::CostLimit { limit: limit.micros() }))
     }
 
-    fn late(&self) -> Option<StopReason> {
-        let limit = self.settings.limits.time.filter(|limit| self.totals.elapsed >= *limit)?;
+    /// Whether the time is over `by` from now; the reason, if it is.
+    pub(crate) fn late(&self, by: Duration) -> Option<StopReason> {
+        let elapsed = self.totals.elapsed.saturating_add(by);
+        let limit = self.settings.limits.time.filter(|limit| elapsed >= *limit)?;
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.end().is_none().then_some(StopReason::TimeLimit { limit_ms })
     }
@@ -158,7 +162,9 @@ impl AgentRun {
 fn advance(batch: &mut Batch, input: RunInput) -> Result<Option<StopReason>> {
     match input {
         RunInput::ToolStarted { call_id, arguments, repeat } => batch.start(&call_id, arguments, repeat)?,
-        RunInput::ToolDeferred { call_id, waits_for } => batch.defer(&call_id, waits_for)?,
+        RunInput::ToolDeferred { call_id, waits_for, arguments } => {
+            batch.defer(&call_id, waits_for, arguments)?;
+        }
         RunInput::ToolSettled(result) => batch.settle(result)?,
         RunInput::Resolved { call_id, resolution } => batch.resolve(&call_id, resolution)?,
         RunInput::Resumed => batch.resume(),
