@@ -18,4 +18,7 @@ mod openai_http;
 mod server;
 mod tidy;
 mod tool_agent;
+mod tool_agent_cancel;
+mod tool_agent_faults;
+mod tool_agent_resume;
 mod tooling;
