@@ -32,6 +32,7 @@ pub struct RunContext {
     deadline: Option<Instant>,
     budget: Arc<Budget>,
     trace: TraceContext,
+    idempotency_key: Option<Arc<str>>,
 }
 
 impl RunContext {
@@ -43,6 +44,7 @@ impl RunContext {
             deadline: None,
             budget: Arc::new(Budget::default()),
             trace: TraceContext::fresh(),
+            idempotency_key: None,
         }
     }
 
@@ -66,6 +68,13 @@ impl RunContext {
     #[must_use]
     pub fn with_trace(mut self, trace: TraceContext) -> Self {
         self.trace = trace;
+        self
+    }
+
+    /// Names the effect of the work: work done again under the same key takes effect once.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.idempotency_key = Some(key.into());
         self
     }
 
@@ -96,6 +105,13 @@ impl RunContext {
     #[must_use]
     pub fn trace(&self) -> &TraceContext {
         &self.trace
+    }
+
+    /// The key of the tool call that this work belongs to, the same when the call is made again after a crash.
+    /// Pass it to the service behind the tool, so that the call takes effect once.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.idempotency_key.as_deref()
     }
 
     /// Model tokens spent so far under this budget.

@@ -75,6 +75,10 @@ text_id! {
     SessionId, "session id", check_text
 }
 text_id! {
+    /// Identifies a run of an agent within one tenant: 1 to 512 bytes of UTF-8 without control characters.
+    RunId, "run id", check_text
+}
+text_id! {
     /// Names a tenant: 1 to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit.
     TenantId, "tenant id", check_name
 }

@@ -7,6 +7,7 @@
 #![doc = document_features::document_features!()]
 
 mod agent;
+mod checkpoint;
 mod context;
 mod embed;
 mod error;
@@ -24,13 +25,16 @@ pub mod testing;
 mod tool;
 
 pub use agent::{
-    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentStream, Citation, MAX_MESSAGE_BYTES,
-    Outcome, Source,
+    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, Citation, Cost,
+    Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Observation, Outcome, Price, ReadyCall,
+    RequestPatch, Resolution, RunChange, RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals,
+    Source, StopReason, ToolAction, ToolAgent, ToolAgentBuilder, validate_history,
 };
+pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSummary};
 pub use context::{CancelOnDrop, RunContext, TraceContext};
 pub use embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 pub use error::{Error, ErrorKind, Result};
-pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, SessionId, TenantId};
+pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, RunId, SessionId, TenantId};
 pub use memory::{Memory, SessionKey, SessionSummary};
 pub use message::{Message, Part, Role, ToolCall, ToolResult};
 pub use model::{
@@ -44,4 +48,6 @@ pub use retrieve::{
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;
-pub use tool::{ErasedTool, Tool, ToolSpec, TypedTool};
+pub use tool::{
+    ErasedTool, ExternalTool, FunctionTool, Handling, Repeat, Tool, ToolPolicy, ToolSpec, TypedTool,
+};

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::run::DeferredCall;
 use crate::error::ErrorKind;
-use crate::id::{ChunkId, DocumentId, SessionId};
+use crate::id::{ChunkId, DocumentId, RunId, SessionId};
 use crate::message::{ToolCall, ToolResult};
 use crate::model::Usage;
 use crate::retrieve::{Locator, Passage, Span};
@@ -45,10 +46,18 @@ pub enum AgentEventKind {
     },
     /// The text so far rests on this quotation.
     Citation(Citation),
-    /// A tool is being run.
+    /// The model asks for a tool.
     ToolCalled(ToolCall),
-    /// A tool has returned.
+    /// A call has its result: what the tool returned, or why it was not run. Results come in the order of the
+    /// calls, and each call has one before the run is over.
     ToolReturned(ToolResult),
+    /// The run waits for somebody outside, and ends with outcome `waiting`.
+    Deferred {
+        /// What to resume.
+        run_id: RunId,
+        /// What it waits for.
+        calls: Vec<DeferredCall>,
+    },
     /// What the models used.
     Usage(Usage),
     /// The run is over.
@@ -109,4 +118,6 @@ pub enum Outcome {
     Refused,
     /// With an answer cut off at the model's token limit.
     Truncated,
+    /// Not at all: it waits for somebody outside, and can be resumed.
+    Waiting,
 }

@@ -1,15 +1,22 @@
 //! The agent contract: a message in, one numbered stream of events out.
 
 mod event;
+mod run;
 mod stream;
+mod tool_agent;
 
 use async_trait::async_trait;
 
 pub use self::event::{AgentEvent, AgentEventKind, Citation, Outcome, Source};
+pub use self::run::{
+    AgentRun, Cost, Decision, Deferral, DeferredCall, Price, ReadyCall, Resolution, RunChange, RunEnd,
+    RunInput, RunLimits, RunSettings, RunStep, RunTotals, StopReason, validate_history,
+};
 pub use self::stream::{AgentReply, AgentStream};
+pub use self::tool_agent::{Observation, RequestPatch, ToolAction, ToolAgent, ToolAgentBuilder};
 use crate::context::RunContext;
 use crate::error::Result;
-use crate::id::SessionId;
+use crate::id::{RunId, SessionId};
 use crate::retrieve::{Filter, plain_text};
 use crate::scope::TenantScope;
 
@@ -23,7 +30,8 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 ///   one of those is sent.
 /// - Every `citation` quotes the source text of its document at its span.
 /// - A bad request is an invalid-input error of `run` itself; what goes wrong later is the `error` event.
-/// - A turn is remembered before `done` is sent, and not at all if the run ends in an error.
+/// - A turn is remembered before `done` is sent, unless the run is only `waiting`, and not at all if it ends in an
+///   error.
 /// - Dropping the stream or stopping `ctx` stops all work behind it.
 #[async_trait]
 pub trait Agent: Send + Sync {
@@ -49,13 +57,15 @@ pub struct AgentInput {
     pub session: Option<SessionId>,
     /// Which documents may be used.
     pub filter: Option<Filter>,
+    /// Names the run, for agents that keep checkpoints; `None` lets the agent name it.
+    pub run: Option<RunId>,
 }
 
 impl AgentInput {
     /// A message outside any conversation.
     #[must_use]
     pub fn new(scope: TenantScope, message: impl Into<String>) -> Self {
-        Self { scope, message: message.into(), session: None, filter: None }
+        Self { scope, message: message.into(), session: None, filter: None, run: None }
     }
 
     /// Continues a conversation.
@@ -69,6 +79,13 @@ impl AgentInput {
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = Some(filter);
+        self
+    }
+
+    /// Names the run, so that it can be found again by its checkpoint.
+    #[must_use]
+    pub fn run(mut self, run: RunId) -> Self {
+        self.run = Some(run);
         self
     }
 

@@ -9,8 +9,9 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::event::{AgentEvent, AgentEventKind, Citation, Outcome, Source};
+use super::run::DeferredCall;
 use crate::error::{Error, Result};
-use crate::id::SessionId;
+use crate::id::{RunId, SessionId};
 use crate::model::Usage;
 use crate::stream::{Emitter, Generated};
 
@@ -98,6 +99,12 @@ pub struct AgentReply {
     pub session_id: Option<SessionId>,
     /// The trace of the run.
     pub trace_id: String,
+    /// What to resume, if the run waits for somebody outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// What it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deferred: Vec<DeferredCall>,
 }
 
 impl Default for AgentReply {
@@ -111,6 +118,8 @@ impl Default for AgentReply {
             usage: Usage::default(),
             session_id: None,
             trace_id: String::new(),
+            run_id: None,
+            deferred: Vec::new(),
         }
     }
 }
@@ -131,6 +140,10 @@ impl AgentReply {
             AgentEventKind::Citation(citation) => self.citations.push(citation),
             AgentEventKind::Usage(usage) => self.usage = usage,
             AgentEventKind::ToolCalled(_) | AgentEventKind::ToolReturned(_) => {}
+            AgentEventKind::Deferred { run_id, calls } => {
+                self.run_id = Some(run_id);
+                self.deferred = calls;
+            }
             AgentEventKind::Done { outcome } => return Some(Ok(outcome)),
             AgentEventKind::Error { kind, message } => return Some(Err(Error::new(kind, message))),
         }

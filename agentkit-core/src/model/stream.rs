@@ -78,6 +78,35 @@ pub struct ChatResponse {
     pub finish_reason: FinishReason,
 }
 
+impl ChatResponse {
+    /// An answer that says nothing, and ended for `reason`.
+    #[must_use]
+    pub fn new(reason: FinishReason) -> Self {
+        Self {
+            text: String::new(),
+            citations: Vec::new(),
+            tool_calls: Vec::new(),
+            usage: Usage::default(),
+            finish_reason: reason,
+        }
+    }
+
+    /// Adds an event; says whether it was the last.
+    pub(crate) fn take(&mut self, event: ChatEvent) -> bool {
+        match event {
+            ChatEvent::Delta { text } => self.text.push_str(&text),
+            ChatEvent::Citation(citation) => self.citations.push(citation),
+            ChatEvent::ToolCall(call) => self.tool_calls.push(call),
+            ChatEvent::Usage(usage) => self.usage = usage,
+            ChatEvent::Finished { reason } => {
+                self.finish_reason = reason;
+                return true;
+            }
+        }
+        false
+    }
+}
+
 /// A model's answer as it is made; dropping it ends the request.
 pub struct ChatStream {
     events: Pin<Box<dyn Stream<Item = Result<ChatEvent>> + Send>>,
@@ -138,25 +167,10 @@ impl ChatStream {
     /// # Errors
     /// The stream's error, or internal if it ended without saying why.
     pub async fn collect(mut self) -> Result<ChatResponse> {
-        let mut response = ChatResponse {
-            text: String::new(),
-            citations: Vec::new(),
-            tool_calls: Vec::new(),
-            usage: Usage::default(),
-            finish_reason: FinishReason::Stop,
-        };
+        let mut response = ChatResponse::new(FinishReason::Stop);
         let mut finished = false;
         while let Some(event) = self.next().await {
-            match event? {
-                ChatEvent::Delta { text } => response.text.push_str(&text),
-                ChatEvent::Citation(citation) => response.citations.push(citation),
-                ChatEvent::ToolCall(call) => response.tool_calls.push(call),
-                ChatEvent::Usage(usage) => response.usage = usage,
-                ChatEvent::Finished { reason } => {
-                    response.finish_reason = reason;
-                    finished = true;
-                }
-            }
+            finished |= response.take(event?);
         }
         if finished {
             return Ok(response);

@@ -8,7 +8,7 @@ use agentkit_core::{
     ChatEvent, ChatModel, ChatRequest, ChatStream, CollectionName, EmbedSide, Embedder, EmbedderIdentity,
     Embedding, Error, FinishReason, Memory, Message, ModelInfo, PassageCitation, Reranker, Result, Retriever,
     RunContext, SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Span, TenantId,
-    TenantScope, Tool, ToolSpec, Usage,
+    TenantScope, Tool, ToolPolicy, ToolSpec, Usage,
 };
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -18,7 +18,7 @@ use crate::agents::Flaw;
 use crate::conformance::agent_fixture;
 
 /// Runs a suite that must fail, and checks that it says why.
-async fn caught(suite: impl Future<Output = ()>, expected: &str) {
+pub(crate) async fn caught(suite: impl Future<Output = ()>, expected: &str) {
     let panic = std::panic::AssertUnwindSafe(suite).catch_unwind().await.expect_err("the suite saw no fault");
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
@@ -351,6 +351,10 @@ struct GullibleTool(ToolSpec);
 impl Tool for GullibleTool {
     fn spec(&self) -> &ToolSpec {
         &self.0
+    }
+
+    fn policy(&self) -> &ToolPolicy {
+        const { &ToolPolicy::new() }
     }
 
     async fn call(&self, arguments: Value, ctx: &RunContext) -> Result<Value> {

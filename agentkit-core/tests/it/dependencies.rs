@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::process::Command;
 
 /// What agentkit-core may name as a dependency, features included.
-const CORE_MAY_USE: [&str; 14] = [
+const CORE_MAY_USE: [&str; 15] = [
     "async-trait",
     "document-features",
     "futures-core",
     "futures-util",
     "httpdate",
+    "jsonschema",
     "moka",
     "reqwest",
     "schemars",

@@ -10,6 +10,7 @@
 
 mod agents;
 mod broken;
+mod broken_checkpointer;
 mod conformance;
 mod dependencies;
 mod models;
@@ -18,3 +19,8 @@ mod openai_http;
 mod resilience;
 mod server;
 mod tidy;
+mod tool_agent;
+mod tool_agent_cancel;
+mod tool_agent_faults;
+mod tool_agent_resume;
+mod tooling;

@@ -6,6 +6,7 @@
 
 mod agent;
 mod chat_model;
+mod checkpointer;
 mod embedder;
 mod memory;
 mod reranker;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use self::agent::{AgentFixture, agent};
 pub use self::chat_model::chat_model;
+pub use self::checkpointer::checkpointer;
 pub use self::embedder::embedder;
 pub use self::memory::memory;
 pub use self::reranker::reranker;

@@ -38,4 +38,5 @@ fn the_specification_is_sound(tool: &dyn Tool) {
     let schema = spec.parameters.get("type").and_then(Value::as_str);
     assert_eq!(schema, Some("object"), "the tool's parameters are no schema of an object");
     assert_eq!(spec, tool.spec(), "the specification changed between two calls");
+    assert_eq!(tool.policy(), tool.policy(), "the policy changed between two calls");
 }

@@ -1,47 +1,16 @@
-//! The tool contract: typed for those who write tools, erased for the loop that runs them.
+//! Tools as types: the schema comes from the type of the arguments.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{Tool, ToolPolicy, ToolSpec};
 use crate::context::RunContext;
 use crate::error::{Error, Result};
 
-/// What a model is told about a tool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ToolSpec {
-    /// The tool's name: letters, digits, `_` and `-`.
-    pub name: String,
-    /// What it does and when to use it.
-    pub description: String,
-    /// JSON Schema of its arguments, an object.
-    pub parameters: Value,
-}
-
-/// A tool as the runtime sees it. Write a [`TypedTool`] and wrap it in [`ErasedTool`] instead of implementing this.
-///
-/// # Contract for implementers
-/// Arguments come from a model and are untrusted: what does not fit the schema is an invalid-input error, whose
-/// message is told to the model so that it can mend the call. Any other error stops the run. The call ends soon
-/// after `ctx` stops.
-#[async_trait]
-pub trait Tool: Send + Sync {
-    /// What the model is told; constant over the tool's life.
-    fn spec(&self) -> &ToolSpec;
-
-    /// Runs the tool.
-    ///
-    /// # Cancel safety
-    /// Dropping the future stops the tool where it is.
-    ///
-    /// # Errors
-    /// Invalid input for the model to mend; anything else stops the run.
-    async fn call(&self, arguments: Value, ctx: &RunContext) -> Result<Value>;
-}
-
-/// A tool as its author writes it.
+/// A tool as its author writes it, where a [`FunctionTool`](super::FunctionTool) is too little.
 ///
 /// # Examples
 /// ```
@@ -89,7 +58,7 @@ pub trait TypedTool: Send + Sync {
     /// Dropping the future stops the tool where it is.
     ///
     /// # Errors
-    /// Invalid input for the model to mend; anything else stops the run.
+    /// Invalid input and not found, for the model to mend; anything else stops the run.
     async fn call(&self, arguments: Self::Arguments, ctx: &RunContext) -> Result<Self::Output>;
 }
 
@@ -97,6 +66,7 @@ pub trait TypedTool: Send + Sync {
 #[derive(Debug)]
 pub struct ErasedTool<T> {
     spec: ToolSpec,
+    policy: ToolPolicy,
     tool: T,
 }
 
@@ -104,12 +74,15 @@ impl<T: TypedTool> ErasedTool<T> {
     /// Derives the specification from the tool's types.
     #[must_use]
     pub fn new(tool: T) -> Self {
-        let spec = ToolSpec {
-            name: T::NAME.into(),
-            description: T::DESCRIPTION.into(),
-            parameters: schemars::schema_for!(T::Arguments).to_value(),
-        };
-        Self { spec, tool }
+        let spec = spec_of::<T::Arguments>(T::NAME.into(), T::DESCRIPTION.into());
+        Self { spec, policy: ToolPolicy::default(), tool }
+    }
+
+    /// States how the tool is to be treated.
+    #[must_use]
+    pub fn policy(mut self, policy: ToolPolicy) -> Self {
+        self.policy = policy;
+        self
     }
 }
 
@@ -119,18 +92,34 @@ impl<T: TypedTool> Tool for ErasedTool<T> {
         &self.spec
     }
 
-    async fn call(&self, arguments: Value, ctx: &RunContext) -> Result<Value> {
-        let unfit = |why: &str| {
-            Error::invalid_input(format!("arguments of tool {:?} do not fit its schema: {why}", T::NAME))
-        };
-        // serde would read a list as a struct's fields in order.
-        if !arguments.is_object() {
-            return Err(unfit("they must be an object"));
-        }
-        let arguments = serde_json::from_value(arguments).map_err(|error| unfit(&error.to_string()))?;
-        let output = ctx.run(self.tool.call(arguments, ctx)).await?;
-        serde_json::to_value(output).map_err(|error| {
-            Error::internal(format!("serialise the output of tool {:?}", T::NAME)).with_source(error)
-        })
+    fn policy(&self) -> &ToolPolicy {
+        &self.policy
     }
+
+    async fn call(&self, arguments: Value, ctx: &RunContext) -> Result<Value> {
+        let arguments = read(T::NAME, arguments)?;
+        let output = ctx.run(self.tool.call(arguments, ctx)).await?;
+        written(T::NAME, output)
+    }
+}
+
+pub(super) fn spec_of<A: JsonSchema>(name: String, description: String) -> ToolSpec {
+    ToolSpec { name, description, parameters: schemars::schema_for!(A).to_value() }
+}
+
+/// The arguments as the type they have to be of.
+pub(super) fn read<A: DeserializeOwned>(tool: &str, arguments: Value) -> Result<A> {
+    let unfit =
+        |why: &str| Error::invalid_input(format!("arguments of tool {tool:?} do not fit its schema: {why}"));
+    // serde would read a list as a struct's fields in order.
+    if !arguments.is_object() {
+        return Err(unfit("they must be an object"));
+    }
+    serde_json::from_value(arguments).map_err(|error| unfit(&error.to_string()))
+}
+
+/// What a tool returned, as JSON.
+pub(super) fn written(tool: &str, output: impl Serialize) -> Result<Value> {
+    serde_json::to_value(output)
+        .map_err(|error| Error::internal(format!("serialise the output of tool {tool:?}")).with_source(error))
 }
