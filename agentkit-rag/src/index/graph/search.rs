@@ -94,7 +94,7 @@ struct Walk<'s> {
     scratch: Scratch,
 }
 
-impl<'s> Walk<'s> {
+impl Walk<'_> {
     fn run(&mut self) -> Result<End> {
         self.search.ctx.check()?;
         let nodes = self.graph.arrays.heads.len();

@@ -115,7 +115,9 @@ fn dots_avx512(query: &QueryCodes, rows: &[&[Line]], out: &mut [i32]) {
     let (places, _) = out.as_chunks_mut::<4>();
     for (at, (four, place)) in fours.iter().zip(places).enumerate() {
         if let Some(later) = fours.get(at + 2) {
-            later.iter().for_each(|row| prefetch(row));
+            for row in later {
+                prefetch(row);
+            }
         }
         *place = four_dots_avx512(query, four);
     }
@@ -132,8 +134,11 @@ fn four_dots_avx512(query: &QueryCodes, rows: &[&[Line]; 4]) -> [i32; 4] {
     let sums = if query.high.is_empty() {
         low
     } else {
-        let high = sums_avx512(&query.high, rows);
-        std::array::from_fn(|at| _mm512_add_epi32(_mm512_slli_epi32::<7>(high[at]), low[at]))
+        let mut high = sums_avx512(&query.high, rows);
+        for (high, low) in high.iter_mut().zip(low) {
+            *high = _mm512_add_epi32(_mm512_slli_epi32::<7>(*high), low);
+        }
+        high
     };
     let mut sums = across(sums);
     for (sum, row) in sums.iter_mut().zip(rows) {

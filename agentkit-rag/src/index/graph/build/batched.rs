@@ -4,7 +4,7 @@
 //! without the links depending on which thread was faster.
 //!
 //! How: the nodes of a batch look for neighbours in the graph as it was before the batch, and among the nodes of the
-//! batch before them, whose distances are all computed (as ParlayANN does: Dobson et al., "Scaling Graph-Based ANNS
+//! batch before them, whose distances are all computed (as `ParlayANN` does: Dobson et al., "Scaling Graph-Based ANNS
 //! Algorithms to Billion-Size Datasets", 2023). Then every node that was chosen as a neighbour takes its new
 //! links. Both steps only read, each gives its results in the order of the nodes, and the results are written in that
 //! order. A batch is a small part of the graph so far, so hardly any node misses a neighbour.
@@ -256,7 +256,9 @@ impl<'p> Growing<'p> {
             let mut nodes: Vec<u32> = links.keys().copied().collect();
             nodes.sort_unstable();
             let mut lists = Lists::default();
-            nodes.iter().for_each(|node| lists.push(&links.remove(node).unwrap_or_default()));
+            for node in &nodes {
+                lists.push(&links.remove(node).unwrap_or_default());
+            }
             (nodes, lists)
         });
         Linked { upper: upper.collect(), base: self.base }
