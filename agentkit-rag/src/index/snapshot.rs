@@ -348,7 +348,10 @@ pub(super) fn text_index_failed(error: tantivy::TantivyError) -> Error {
     use tantivy::TantivyError as T;
     use tantivy::directory::error::OpenReadError;
     match &error {
-        T::DataCorruption(_) | T::IncompatibleIndex(_) => Error::corrupt("the text index is damaged"),
+        // The schema was compared when the index was opened: what contradicts it now is a file that belongs elsewhere.
+        T::DataCorruption(_) | T::IncompatibleIndex(_) | T::SchemaError(_) | T::FieldNotFound(_) => {
+            Error::corrupt("the text index is damaged")
+        }
         T::OpenReadError(OpenReadError::FileDoesNotExist(path)) => {
             Error::corrupt(format!("the text index lacks its file {}", path.display()))
         }
