@@ -154,7 +154,7 @@ async fn no_more_is_kept_than_there_is_room_for() {
     assert_eq!(model.requests().len(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_tasks_that_ask_and_leave_all_get_whole_answers() {
     let turns = (0..1000).map(|n| ScriptedTurn::text(format!("answer {n} to all")));
     let cached = Arc::new(Cached::new(scripted(turns), CacheOptions::default()));
