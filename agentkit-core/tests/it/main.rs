@@ -5,17 +5,20 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a helper that fails ends its test"
 )]
 
 mod agents;
 mod broken;
 mod broken_checkpointer;
+mod compose;
 mod conformance;
 mod dependencies;
 mod openai_codec;
 mod openai_http;
 mod server;
+mod structured;
 mod tidy;
 mod tool_agent;
 mod tool_agent_cancel;

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::message::{Message, Part, Role, ToolCall, ToolResult};
-use crate::model::ChatRequest;
 use crate::model::openai::options::{OpenAiOptions, TokenLimit};
+use crate::model::{ChatRequest, OutputSchema};
 use crate::retrieve::Passage;
 use crate::tool::ToolSpec;
 
@@ -48,6 +48,8 @@ pub fn chat_body(options: &OpenAiOptions, request: &ChatRequest) -> Result<Value
     );
     set("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));
     set("seed", request.seed.map(Value::from));
+    let output = request.output_schema.as_ref().filter(|_| options.capabilities.structured_output);
+    set("response_format", output.map(response_format));
     Ok(Value::Object(body))
 }
 
@@ -141,6 +143,11 @@ fn misplaced(role: Role) -> Error {
         "a message of role {role:?} cannot be sent: tool calls belong to the assistant, and a tool's message holds \
          nothing but one or more tool results"
     ))
+}
+
+/// Not `strict`, which only takes schemas without optional members; the answer is checked in any case.
+fn response_format(output: &OutputSchema) -> Value {
+    json!({"type": "json_schema", "json_schema": {"name": output.name, "schema": output.schema}})
 }
 
 fn tool(spec: &ToolSpec) -> Value {
