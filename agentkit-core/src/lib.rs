@@ -18,17 +18,24 @@ pub mod model;
 mod rerank;
 pub mod resilience;
 mod retrieve;
+#[cfg(feature = "schema")]
+mod schema;
+#[cfg(not(feature = "schema"))]
+#[path = "no_schema.rs"]
+mod schema;
 mod scope;
 mod stream;
+mod structured;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tool;
 
 pub use agent::{
-    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, Citation, Cost,
-    Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Observation, Outcome, Price, ReadyCall,
-    RequestPatch, Resolution, RunChange, RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals,
-    Source, StopReason, ToolAction, ToolAgent, ToolAgentBuilder, validate_history,
+    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, Citation,
+    Cost, Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Observation, Outcome, Parallel, Price,
+    ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput, RunLimits,
+    RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent, ToolAgentBuilder,
+    Verdict, validate_history,
 };
 pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSummary};
 pub use context::{CancelOnDrop, RunContext, TraceContext};
@@ -39,7 +46,7 @@ pub use memory::{Memory, SessionKey, SessionSummary};
 pub use message::{Message, Part, Role, ToolCall, ToolResult};
 pub use model::{
     Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, ModelInfo,
-    PassageCitation, Usage, complete,
+    OutputSchema, PassageCitation, Usage, complete,
 };
 pub use rerank::Reranker;
 pub use retrieve::{
@@ -48,6 +55,7 @@ pub use retrieve::{
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;
+pub use structured::{OutputMode, Structured, StructuredOutput};
 pub use tool::{
     ErasedTool, ExternalTool, FunctionTool, Handling, Repeat, Tool, ToolPolicy, ToolSpec, TypedTool,
 };

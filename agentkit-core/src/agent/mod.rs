@@ -1,5 +1,6 @@
 //! The agent contract: a message in, one numbered stream of events out.
 
+mod compose;
 mod event;
 mod run;
 mod stream;
@@ -7,6 +8,7 @@ mod tool_agent;
 
 use async_trait::async_trait;
 
+pub use self::compose::{AgentTool, Parallel, Refine, Route, Router, Sequence, Verdict};
 pub use self::event::{AgentEvent, AgentEventKind, Citation, Outcome, Source};
 pub use self::run::{
     AgentRun, Cost, Decision, Deferral, DeferredCall, Price, ReadyCall, Resolution, RunChange, RunEnd,
@@ -28,6 +30,7 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// # Contract for implementers
 /// - Events are numbered from 0 without gaps; the first is `started`, the last `done` or `error`, and exactly
 ///   one of those is sent.
+/// - Every `tool_called` is followed by one `tool_returned`, before the run is done unless that is `waiting`.
 /// - Every `citation` quotes the source text of its document at its span.
 /// - A bad request is an invalid-input error of `run` itself; what goes wrong later is the `error` event.
 /// - A turn is remembered before `done` is sent, unless the run is only `waiting`, and not at all if it ends in an

@@ -126,7 +126,7 @@ impl Default for AgentReply {
 
 impl AgentReply {
     /// Adds an event; says how the run ended if this was the last.
-    fn take(&mut self, event: AgentEventKind) -> Option<Result<Outcome>> {
+    pub(super) fn take(&mut self, event: AgentEventKind) -> Option<Result<Outcome>> {
         match event {
             AgentEventKind::Started { trace_id, session_id } => {
                 self.trace_id = trace_id;

@@ -15,6 +15,7 @@ pub mod wire;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use self::secret::Secret;
 pub use self::stream::{ChatEvent, ChatResponse, ChatStream, FinishReason, PassageCitation};
@@ -101,6 +102,9 @@ pub struct Capabilities {
     pub tools: bool,
     /// The model cites passages itself, by [`ChatEvent::Citation`].
     pub citations: bool,
+    /// The model keeps to [`ChatRequest::output_schema`]; one that does not ignores it.
+    #[serde(default)]
+    pub structured_output: bool,
 }
 
 impl Capabilities {
@@ -108,6 +112,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_tools(mut self) -> Self {
         self.tools = true;
+        self
+    }
+
+    /// Adds answers that keep to a schema.
+    #[must_use]
+    pub fn with_structured_output(mut self) -> Self {
+        self.structured_output = true;
         self
     }
 
@@ -135,6 +146,18 @@ pub struct ChatRequest {
     pub stop: Vec<String>,
     /// Asks for repeatable sampling where the provider offers it.
     pub seed: Option<u64>,
+    /// What the answer's text has to be, for models that can keep to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<OutputSchema>,
+}
+
+/// The form of an answer that is JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputSchema {
+    /// What the answer is called: letters, digits, `_` and `-`.
+    pub name: String,
+    /// JSON Schema of the answer, an object.
+    pub schema: Value,
 }
 
 impl ChatRequest {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agentkit_core::testing::{MemoryRetriever, WindowMemory};
 use agentkit_core::{
     Agent, AgentEventKind, AgentInput, AgentStream, Citation, Emitter, Memory, Message, Outcome, Result,
-    Retriever, RunContext, SearchRequest, SessionKey, Source, Span,
+    Retriever, RunContext, SearchRequest, SessionKey, Source, Span, ToolCall, ToolResult,
 };
 use async_trait::async_trait;
 
@@ -19,6 +19,8 @@ pub(crate) enum Flaw {
     ForgetsTurns,
     IgnoresItsContext,
     AcceptsBlankMessages,
+    LeavesACallOpen,
+    AnswersNoCall,
 }
 
 #[derive(Clone)]
@@ -60,6 +62,13 @@ impl QuotingAgent {
             let key = SessionKey::new(input.scope, session);
             let turn = vec![Message::user(input.message), Message::assistant(text)];
             self.memory.append(&key, turn, &ctx).await?;
+        }
+        let call = ToolCall { id: "1".into(), name: "look".into(), arguments: serde_json::json!({}) };
+        let result = ToolResult { call_id: "1".into(), content: "nothing".into(), is_error: false };
+        match self.flaw {
+            Flaw::LeavesACallOpen => out.emit(AgentEventKind::ToolCalled(call)).await?,
+            Flaw::AnswersNoCall => out.emit(AgentEventKind::ToolReturned(result)).await?,
+            _ => {}
         }
         let outcome = if sources.is_empty() { Outcome::Refused } else { Outcome::Answered };
         if self.flaw == Flaw::EndsTwice {

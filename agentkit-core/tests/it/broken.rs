@@ -1,5 +1,8 @@
 //! Every suite catches implementations that break its contract, and says which rule it was.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use agentkit_core::testing::conformance::{self, ingest_fixture};
 use agentkit_core::testing::{
     HashingEmbedder, MemoryRetriever, OverlapReranker, ScriptedModel, ScriptedTurn, WindowMemory,
@@ -344,8 +347,8 @@ async fn a_broken_memory_is_caught() {
     }
 }
 
-/// Accepts whatever a model makes up.
-struct GullibleTool(ToolSpec);
+/// Accepts whatever a model makes up, and may be in two minds about its policy.
+struct GullibleTool(ToolSpec, Option<AtomicBool>);
 
 #[async_trait]
 impl Tool for GullibleTool {
@@ -354,7 +357,10 @@ impl Tool for GullibleTool {
     }
 
     fn policy(&self) -> &ToolPolicy {
-        const { &ToolPolicy::new() }
+        const PLAIN: &ToolPolicy = &ToolPolicy::new();
+        static TELLING: LazyLock<ToolPolicy> = LazyLock::new(|| ToolPolicy::new().telling_failures());
+        let undecided = self.1.as_ref().is_some_and(|flag| flag.fetch_not(Ordering::SeqCst));
+        if undecided { &TELLING } else { PLAIN }
     }
 
     async fn call(&self, arguments: Value, ctx: &RunContext) -> Result<Value> {
@@ -370,10 +376,12 @@ async fn a_broken_tool_is_caught() {
         description: "Takes anything.".into(),
         parameters: json!({"type": "object"}),
     };
-    let misnamed = GullibleTool(spec("two words"));
+    let misnamed = GullibleTool(spec("two words"), None);
     caught(conformance::tool(&misnamed, json!({})), "is not of letters").await;
-    let gullible = GullibleTool(spec("gullible"));
+    let gullible = GullibleTool(spec("gullible"), None);
     caught(conformance::tool(&gullible, json!({})), "was accepted instead of refused").await;
+    let undecided = GullibleTool(spec("undecided"), Some(AtomicBool::new(false)));
+    caught(conformance::tool(&undecided, json!({})), "the policy changed").await;
 }
 
 #[tokio::test]
@@ -385,6 +393,8 @@ async fn a_broken_agent_is_caught() {
         (Flaw::ForgetsTurns, "with 0 messages in memory"),
         (Flaw::IgnoresItsContext, "succeeded although its context was stopped"),
         (Flaw::AcceptsBlankMessages, "an empty message was accepted"),
+        (Flaw::LeavesACallOpen, "the calls [\"1\"] have no result"),
+        (Flaw::AnswersNoCall, "answers no call"),
     ] {
         caught(conformance::agent(&agent_fixture(flaw)), expected).await;
     }

@@ -86,13 +86,18 @@ async fn an_agent_that_quotes_conforms() {
     conformance::agent(&agent_fixture(Flaw::None)).await;
 }
 
-/// An agent over the retriever suite's documents.
+/// An agent over the retriever suite's documents, with the suite's questions.
 pub(crate) fn agent_fixture(flaw: Flaw) -> AgentFixture {
-    let retriever = Arc::new(MemoryRetriever::new());
-    conformance::ingest_fixture(&retriever).unwrap();
-    let memory = Arc::new(WindowMemory::new());
-    let agent = QuotingAgent { retriever, memory: Arc::clone(&memory), flaw };
+    let agent = quoting_agent(flaw);
+    let memory = Arc::clone(&agent.memory);
     AgentFixture::new(Arc::new(agent), conformance::fixture_scope())
         .question("Wie groß ist die Teekanne?")
         .memory(memory)
+}
+
+/// An agent over the retriever suite's documents.
+pub(crate) fn quoting_agent(flaw: Flaw) -> QuotingAgent {
+    let retriever = Arc::new(MemoryRetriever::new());
+    conformance::ingest_fixture(&retriever).unwrap();
+    QuotingAgent { retriever, memory: Arc::default(), flaw }
 }

@@ -5,12 +5,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a helper that fails ends its test"
 )]
 
 mod agents;
 mod broken;
 mod broken_checkpointer;
+mod compose;
 mod conformance;
 mod dependencies;
 mod models;
@@ -18,6 +20,7 @@ mod openai_codec;
 mod openai_http;
 mod resilience;
 mod server;
+mod structured;
 mod tidy;
 mod tool_agent;
 mod tool_agent_cancel;

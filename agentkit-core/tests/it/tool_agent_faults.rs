@@ -16,7 +16,7 @@ use crate::tooling::*;
 /// How many conversations are held.
 const CONVERSATIONS: u64 = 10_000;
 
-/// A sequence of numbers that is the same every time (SplitMix64, Steele et al. 2014).
+/// A sequence of numbers that is the same every time (`SplitMix64`, Steele et al. 2014).
 #[derive(Clone)]
 struct Dice(u64);
 
@@ -115,7 +115,7 @@ struct Conversation {
 
 fn conversation(seed: u64) -> Conversation {
     let mut dice = Dice(seed);
-    let turns: Vec<_> = (0..1 + dice.below(6)).map(|_| random_turn(&mut dice)).collect();
+    let turns: Vec<_> = (0..=dice.below(6)).map(|_| random_turn(&mut dice)).collect();
     let end = if dice.below(2) == 0 { ScriptedTurn::text("the end") } else { random_turn(&mut dice) };
     let model = model(turns.into_iter().chain([end, ScriptedTurn::text("the very end")]));
     let log = Arc::<Log>::default();

@@ -252,6 +252,7 @@ fn calls_that_providers_would_refuse_are_put_right() {
     assert_eq!(asked[1].name, "gr__e_____");
     assert_eq!(asked[1].arguments, json!({"arguments_that_are_no_object": "{\"broken\": "}));
     assert_eq!(asked[2].name, "unnamed");
+    assert_eq!(ready_ids(&run), [asked[0].id.as_str()], "what has no object of arguments is not run");
     answer_all(&mut run);
     validate_history(run.messages()).unwrap();
 }

@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::{ToolCall, ToolResult};
 use crate::model::{ChatResponse, FinishReason};
 
+/// What the model is told of arguments that cannot stand in a history as they are, and so cannot be run.
+const MALFORMED: &str = "not run: the arguments are no JSON object; mend them and call it again";
+
 /// The calls that were asked for, and why the run has to stop, if it has to.
 type Verdict = (Vec<ToolCall>, Option<StopReason>);
 
@@ -52,6 +55,7 @@ impl AgentRun {
             return (Vec::new(), Some(StopReason::ContentFilter));
         }
         let mut ids = CallIds::of(self.messages());
+        let malformed: Vec<bool> = answer.tool_calls.iter().map(|call| !call.arguments.is_object()).collect();
         let asked: Vec<ToolCall> = answer.tool_calls.into_iter().map(|call| ids.normalised(call)).collect();
         let message = said(&answer.text, &asked);
         if asked.is_empty() {
@@ -63,6 +67,9 @@ impl AgentRun {
         let keys = (first..).map(|number| format!("{}/{number}", self.settings.id));
         let calls = asked.iter().cloned().zip(keys).map(|(call, key)| PendingCall::new(call, key)).collect();
         let mut batch = Batch { said, calls };
+        for (call, _) in batch.calls.iter_mut().zip(malformed).filter(|(_, malformed)| *malformed) {
+            call.refuse(MALFORMED);
+        }
         let insisted = self.refuse_repetitions(&mut batch, &asked);
         self.phase = Phase::Tools(batch);
         (asked, self.exhausted().or(insisted))

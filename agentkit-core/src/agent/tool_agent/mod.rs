@@ -11,11 +11,6 @@ mod journal;
 mod listen;
 mod open;
 mod plan;
-#[cfg(feature = "schema")]
-mod schema;
-#[cfg(not(feature = "schema"))]
-#[path = "no_schema.rs"]
-mod schema;
 mod toolbox;
 mod tools;
 

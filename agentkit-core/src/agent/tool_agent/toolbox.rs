@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::schema::Schema;
 use crate::agent::AgentInput;
 use crate::error::{Error, Result};
+use crate::schema::Schema;
 use crate::tool::{Tool, ToolSpec};
 
 /// Makes the tools of a run.
@@ -51,7 +51,7 @@ impl Toolbox {
             if all.get(&spec.name).is_some() {
                 return Err(Error::invalid_input(format!("two tools are named {:?}", spec.name)));
             }
-            let schema = Arc::new(Schema::new(spec)?);
+            let schema = Arc::new(Schema::new(&format!("tool {:?}", spec.name), &spec.parameters)?);
             all.0.push(Offered { tool, schema });
         }
         Ok(all)

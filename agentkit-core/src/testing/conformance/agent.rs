@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{is_invalid, soon, stopped_contexts, succeeds};
-use crate::agent::{Agent, AgentEvent, AgentEventKind, AgentInput, Citation, MAX_MESSAGE_BYTES, Source};
+use crate::agent::{
+    Agent, AgentEvent, AgentEventKind, AgentInput, Citation, MAX_MESSAGE_BYTES, Outcome, Source,
+};
 use crate::context::RunContext;
 use crate::error::{Error, Result};
 use crate::id::SessionId;
@@ -66,6 +68,7 @@ pub async fn agent(fixture: &AgentFixture) {
         let events = run(fixture, fixture.ask(question), &ctx).await;
         events_are_numbered_and_end_once(&events);
         the_run_names_its_trace(&events, &ctx);
+        calls_of_tools_are_answered(&events);
         citations_quote_the_sources(&events);
     }
     bad_requests_are_refused_at_once(fixture).await;
@@ -97,6 +100,28 @@ fn the_run_names_its_trace(events: &[AgentEvent], ctx: &RunContext) {
         |event| matches!(&event.kind, AgentEventKind::Started { trace_id, .. } if *trace_id == expected),
     );
     assert!(named, "a run does not name the trace of its context");
+}
+
+/// Each call has one result, behind it, before a run is done that does not wait for somebody outside.
+fn calls_of_tools_are_answered(events: &[AgentEvent]) {
+    let mut open: Vec<&str> = Vec::new();
+    for event in events {
+        match &event.kind {
+            AgentEventKind::ToolCalled(call) => {
+                assert!(!open.contains(&call.id.as_str()), "two calls under way have the id {:?}", call.id);
+                open.push(&call.id);
+            }
+            AgentEventKind::ToolReturned(result) => {
+                let call = open.iter().position(|id| *id == result.call_id);
+                let Some(at) = call else { panic!("a result answers no call: {:?}", result.call_id) };
+                open.remove(at);
+            }
+            AgentEventKind::Done { outcome } if *outcome != Outcome::Waiting => {
+                assert!(open.is_empty(), "a run is done, but the calls {open:?} have no result");
+            }
+            _ => {}
+        }
+    }
 }
 
 fn citations_quote_the_sources(events: &[AgentEvent]) {

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::message::{Role, ToolCall, ToolResult};
-use crate::model::ChatRequest;
 use crate::model::openai::options::{OpenAiOptions, TokenLimit};
 use crate::model::wire::{Body, Turn, arguments_text, check_request, marked_content, turns};
+use crate::model::{ChatRequest, OutputSchema};
 use crate::tool::ToolSpec;
 
 /// The body of `POST /chat/completions` for a streamed answer.
@@ -31,6 +31,8 @@ pub fn chat_body(options: &OpenAiOptions, request: &ChatRequest) -> Result<Value
     body.set_decimal("temperature", request.temperature);
     body.set_list("stop", request.stop.iter().map(|stop| json!(stop)).collect());
     body.set_some("seed", request.seed);
+    let output = request.output_schema.as_ref().filter(|_| options.capabilities.structured_output);
+    body.set_some("response_format", output.map(response_format));
     Ok(body.into_value())
 }
 
@@ -47,6 +49,11 @@ fn messages(turn: &Turn<'_>) -> Vec<Value> {
     }
     message.set_list("tool_calls", turn.calls.iter().map(|call| tool_call(call)).collect());
     vec![message.into_value()]
+}
+
+/// Not `strict`, which only takes schemas without optional members; the answer is checked in any case.
+fn response_format(output: &OutputSchema) -> Value {
+    json!({"type": "json_schema", "json_schema": {"name": output.name, "schema": output.schema}})
 }
 
 fn tool(spec: &ToolSpec) -> Value {
