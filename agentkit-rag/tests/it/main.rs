@@ -17,6 +17,8 @@ mod embed;
 #[cfg(test)]
 mod eval;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod index;
 #[cfg(test)]
 mod load;
