@@ -50,8 +50,9 @@ pub use model::{
 };
 pub use rerank::Reranker;
 pub use retrieve::{
-    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Metadata,
-    MetadataValue, Passage, Range, Retriever, Scalar, SearchPlan, SearchRequest, SearchResponse, Span,
+    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark,
+    Metadata, MetadataValue, Passage, Range, Retriever, Scalar, SearchPlan, SearchRequest, SearchResponse,
+    Span,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;

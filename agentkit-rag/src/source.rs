@@ -1,6 +1,6 @@
 //! A document as loaders hand it over: its source text, its structure, and where it came from.
 
-use agentkit_core::{DocumentId, Locator, Metadata, Result, Span};
+use agentkit_core::{DocumentId, Locator, Mark, Metadata, Result, Span};
 use serde::{Deserialize, Serialize};
 
 /// What kind of text a document's source text is; decides how it is chunked.
@@ -15,6 +15,26 @@ pub enum SourceKind {
     Markdown,
     /// The main text extracted from an HTML page.
     Html,
+    /// The text extracted from a PDF file, page by page.
+    Pdf,
+    /// The text extracted from a DOCX file.
+    Docx,
+    /// The text extracted from an EPUB book.
+    Epub,
+    /// The rows of a table.
+    Table,
+    /// The records of a JSON or JSON Lines file.
+    Json,
+    /// Source code; the source text is the file itself.
+    Code,
+}
+
+impl SourceKind {
+    /// Whether the source text is the original itself, so that offsets in one are offsets in the other.
+    #[must_use]
+    pub fn is_original(self) -> bool {
+        matches!(self, Self::Text | Self::Markdown | Self::Code)
+    }
 }
 
 /// A heading of the source text.
@@ -53,8 +73,13 @@ pub struct SourceDocument {
     pub kind: SourceKind,
     /// The UTF-8 text that was extracted; every span refers to it.
     pub source_text: String,
+    /// Bytes of the original before the source text, such as a byte order mark; of no meaning unless the kind says that
+    /// the source text is the original itself.
+    pub original_start: usize,
     /// The headings, by offset.
     pub headings: Vec<Heading>,
+    /// Where pages and rows of the original begin, by offset.
+    pub marks: Vec<Mark>,
     /// Fields to filter by.
     pub metadata: Metadata,
 }
@@ -71,7 +96,9 @@ impl SourceDocument {
             uri: None,
             kind: SourceKind::Text,
             source_text: text.into(),
+            original_start: 0,
             headings: Vec::new(),
+            marks: Vec::new(),
             metadata: Metadata::new(),
         })
     }
@@ -100,11 +127,21 @@ impl SourceDocument {
     /// Where `span` of the source text stands in the original.
     #[must_use]
     pub fn locator(&self, span: Span) -> Locator {
-        let mut locator = Locator::default();
+        let mut locator = self.place(span);
         locator.heading_path = self.heading_path(span.start);
-        if matches!(self.kind, SourceKind::Text | SourceKind::Markdown) {
-            locator.bytes = Some(span);
+        locator
+    }
+
+    /// The locator of `span` but for the headings.
+    pub(crate) fn place(&self, span: Span) -> Locator {
+        let mut locator = Locator::default();
+        locator.bytes = self.kind.is_original().then(|| span.shifted(self.original_start));
+        let passed = self.marks.partition_point(|mark| mark.offset <= span.start);
+        if let Some(mark) = passed.checked_sub(1).and_then(|last| self.marks.get(last)) {
+            (locator.page, locator.row) = (mark.page, mark.row);
         }
+        let within = self.marks.iter().skip(passed).take_while(|mark| mark.offset < span.end);
+        locator.marks = within.copied().collect();
         locator
     }
 
@@ -132,5 +169,18 @@ mod tests {
         for (at, path) in [(0, "A"), (15, "A/B"), (25, "A/B/C"), (35, "A/D"), (99, "E")] {
             assert_eq!(document.locator(Span::new(at, at)).heading_path.join("/"), path, "at {at}");
         }
+    }
+
+    #[test]
+    fn pages_and_bytes_are_those_of_the_original() {
+        let mut document = SourceDocument::text("d", "x".repeat(100)).unwrap();
+        document.original_start = 3;
+        document.marks = vec![Mark::page(0, 1), Mark::page(40, 2), Mark::page(60, 3)];
+        let locator = document.locator(Span::new(30, 60));
+        assert_eq!((locator.page, &locator.marks[..]), (Some(1), &[Mark::page(40, 2)][..]));
+        assert_eq!(locator.bytes, Some(Span::new(33, 63)));
+        document.kind = SourceKind::Pdf;
+        let locator = document.locator(Span::new(60, 61));
+        assert_eq!((locator.page, locator.bytes), (Some(3), None));
     }
 }

@@ -97,7 +97,8 @@ pub struct Document {
     /// Where it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// What kind of text it is: `text`, `markdown` or `html`.
+    /// What kind of text it is: `text`, `markdown` or `code` for the file itself; `html`, `pdf`, `docx`, `epub`, `table` or
+    /// `json` for text extracted from one.
     #[schema(value_type = String)]
     pub kind: SourceKind,
     /// The text that every span of a citation refers to, in bytes of UTF-8.

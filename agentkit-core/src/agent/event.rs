@@ -102,7 +102,7 @@ pub struct Citation {
     pub quote: String,
     /// Byte range of the quotation in the document's source text.
     pub span: Span,
-    /// Where to find the passage in the original.
+    /// Where to find the quotation in the original.
     #[serde(default)]
     pub locator: Locator,
 }

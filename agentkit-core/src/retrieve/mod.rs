@@ -1,6 +1,7 @@
 //! The retriever contract: a typed question in, explained passages out.
 
 mod filter;
+mod locator;
 mod metadata;
 mod plan;
 
@@ -8,6 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use self::filter::{Filter, Range};
+pub use self::locator::{Locator, Mark, Span};
 pub use self::metadata::{Metadata, MetadataValue, Scalar};
 pub use self::plan::{Fusion, SearchPlan};
 use crate::context::RunContext;
@@ -184,54 +186,6 @@ pub struct Passage {
     /// Where to find it in the original.
     #[serde(default)]
     pub locator: Locator,
-}
-
-/// A byte range of a text, on character boundaries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Span {
-    /// First byte.
-    pub start: usize,
-    /// One past the last byte.
-    pub end: usize,
-}
-
-impl Span {
-    /// The bytes from `start` up to `end`.
-    #[must_use]
-    pub fn new(start: usize, end: usize) -> Self {
-        Self { start, end }
-    }
-
-    /// The text at this span, or `None` if it lies outside or splits a character.
-    #[must_use]
-    pub fn slice<'t>(&self, text: &'t str) -> Option<&'t str> {
-        text.get(self.start..self.end)
-    }
-
-    /// This span, given relative to one that starts at `offset`, in absolute terms.
-    #[must_use]
-    pub fn shifted(&self, offset: usize) -> Self {
-        Self::new(self.start + offset, self.end + offset)
-    }
-}
-
-/// Where a passage stands in the original file, which may not be text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct Locator {
-    /// Headings above the passage, outermost first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub heading_path: Vec<String>,
-    /// Byte range in the original, if the original is UTF-8 text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<Span>,
-    /// Page, counted from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub page: Option<u32>,
-    /// Row of a table, counted from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub row: Option<u64>,
 }
 
 /// How a hit's score came about.

@@ -110,14 +110,15 @@ pub(super) fn support(claim: &str, passage: &Passage) -> Span {
 pub(super) fn citation(number: usize, span: Span, passages: &[Passage]) -> Option<Citation> {
     let passage = passages.get(number.checked_sub(1)?)?;
     let quote = span.slice(&passage.text).filter(|quote| !quote.is_empty())?;
+    let span = span.shifted(passage.span.start);
     Some(Citation {
         number,
         document_id: passage.document_id.clone(),
         chunk_id: passage.chunk_id.clone(),
         title: passage.title.clone(),
         quote: quote.to_owned(),
-        span: span.shifted(passage.span.start),
-        locator: passage.locator.clone(),
+        span,
+        locator: passage.locator.narrowed(passage.span, span),
     })
 }
 

@@ -48,8 +48,9 @@ fn cut_to(mut passage: Passage, budget: usize) -> Passage {
     let sentence = units(&passage.text).iter().map(|unit| unit.span.end).filter(|end| fits(*end)).max();
     let end = sentence.unwrap_or_else(|| boundary_before(&passage.text, budget.max(4)));
     passage.text.truncate(end);
-    passage.span = Span::new(passage.span.start, passage.span.start + end);
-    passage.locator.bytes = passage.locator.bytes.map(|bytes| Span::new(bytes.start, bytes.start + end));
+    let whole = passage.span;
+    passage.span = Span::new(whole.start, whole.start + end);
+    passage.locator = passage.locator.narrowed(whole, passage.span);
     passage
 }
 

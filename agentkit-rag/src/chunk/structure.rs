@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use agentkit_core::{Locator, Result, Span};
+use agentkit_core::{Result, Span};
 use text_splitter::{ChunkCapacity, ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};
 
 use super::context::context_line;
@@ -200,13 +200,10 @@ impl Plan<'_> {
 
     fn chunk(&self, range: Range<usize>, context: String) -> Chunk {
         let span = Span::new(range.start, range.end);
-        let mut locator = Locator::default();
+        let mut locator = self.document.place(span);
         let at = self.sections.partition_point(|section| section.range.start <= range.start);
         if let Some(section) = self.sections.get(at.saturating_sub(1)) {
             locator.heading_path = self.titles(&section.path).map(str::to_owned).collect();
-        }
-        if matches!(self.document.kind, SourceKind::Text | SourceKind::Markdown) {
-            locator.bytes = Some(span);
         }
         Chunk { span, locator, context }
     }

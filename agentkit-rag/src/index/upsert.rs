@@ -140,6 +140,10 @@ fn fingerprint(document: &SourceDocument) -> String {
     part(document.uri.as_deref().unwrap_or("\0").as_bytes());
     part(format!("{:?} {:?}", document.kind, document.headings).as_bytes());
     part(&serde_json::to_vec(&document.metadata).unwrap_or_default());
+    // Documents that have none keep the fingerprint of builds that knew none.
+    if !document.marks.is_empty() || document.original_start > 0 {
+        part(format!("{} {:?}", document.original_start, document.marks).as_bytes());
+    }
     hasher.finalize().to_hex().to_string()
 }
 

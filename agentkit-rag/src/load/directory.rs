@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use agentkit_core::{DocumentId, Error, ErrorKind, Result};
 use ignore::WalkBuilder;
 
-use super::{Loaders, RawFile};
+use super::{LoadLimits, Loaders, RawFile};
 use crate::source::SourceDocument;
 
 /// How files are found and loaded.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoadOptions {
-    /// Larger files are skipped; 32 MiB unless set.
-    pub max_file_bytes: u64,
+    /// What one file may cost; those beyond are skipped.
+    pub limits: LoadLimits,
     /// A folder with more files to load is refused; one million unless set.
     pub max_files: usize,
     /// Put before every document id, to keep apart what was loaded from several folders; empty unless set.
@@ -27,7 +27,7 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
-            max_file_bytes: 32 << 20,
+            limits: LoadLimits::default(),
             max_files: 1_000_000,
             id_prefix: String::new(),
             loaders: Loaders::default(),
@@ -43,8 +43,8 @@ pub enum FileOutcome {
     Loaded {
         /// The file, below the path that was given.
         path: PathBuf,
-        /// Its document.
-        document: SourceDocument,
+        /// Its documents: one, unless its records are documents of their own.
+        documents: Vec<SourceDocument>,
     },
     /// It could not be read and was left out.
     Skipped {
@@ -90,7 +90,7 @@ pub struct Walk {
 ///
 /// In a folder, `.gitignore` and `.ignore` files are respected, hidden files and files of other formats are left
 /// out, symbolic links are not followed, and the order is that of the paths. A document's id is its path below the
-/// folder with `/` between names, or the name of the single file; its uri is `path` with that added; its metadata
+/// folder with `/` between names, or the name of the single file (a record's has `#` and the record's own id added); its uri is `path` with that added; its metadata
 /// has `path` and `extension`.
 ///
 /// # Errors
@@ -119,9 +119,9 @@ pub fn load_path(
     let mut documents = Vec::new();
     for outcome in outcomes {
         match outcome {
-            FileOutcome::Loaded { path, document } => {
+            FileOutcome::Loaded { path, documents: loaded } => {
                 on_event(LoadEvent::Loaded { path: &path });
-                documents.push(document);
+                documents.extend(loaded);
             }
             FileOutcome::Skipped { path, error } => {
                 on_event(LoadEvent::Skipped { path: &path, error: &error });
@@ -137,7 +137,7 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<FileOutcome> {
         Some(match self.files.next()? {
             Ok(path) => match self.load(&path) {
-                Ok(document) => FileOutcome::Loaded { path, document },
+                Ok(documents) => FileOutcome::Loaded { path, documents },
                 Err(error) => FileOutcome::Skipped { path, error },
             },
             Err((path, error)) => FileOutcome::Skipped { path, error },
@@ -152,7 +152,24 @@ impl Iterator for Walk {
 impl ExactSizeIterator for Walk {}
 
 impl Walk {
-    fn load(&self, path: &Path) -> Result<SourceDocument> {
+    /// The files that are still to be loaded, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.as_slice().iter().filter_map(|file| file.as_deref().ok())
+    }
+
+    /// The files and folders that could not be looked at.
+    pub fn failures(&self) -> impl Iterator<Item = &Path> {
+        self.files.as_slice().iter().filter_map(|file| file.as_ref().err().map(|(path, _)| path.as_path()))
+    }
+
+    /// Leaves out the files that `keep` refuses, before they are read.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Path) -> bool) {
+        let files = std::mem::take(&mut self.files);
+        let kept: Vec<_> = files.filter(|file| file.as_deref().map_or(true, &mut keep)).collect();
+        self.files = kept.into_iter();
+    }
+
+    fn load(&self, path: &Path) -> Result<Vec<SourceDocument>> {
         let relative = relative_id(path.strip_prefix(&self.root).unwrap_or(path))?;
         let id = DocumentId::new(format!("{}{relative}", self.options.id_prefix))
             .map_err(|error| Error::invalid_input(format!("load {}", path.display())).with_source(error))?;
@@ -160,11 +177,15 @@ impl Walk {
         let loaders = &self.options.loaders;
         let name = path.display().to_string();
         let loader = loaders.for_path(path).ok_or_else(|| loaders.unsupported(&name, &extension))?;
-        let bytes = read(path, self.options.max_file_bytes)?;
-        let mut document = loader.load(&RawFile::new(id, &bytes).with_uri(name))?;
-        document.metadata.insert("path", relative);
-        document.metadata.insert("extension", extension);
-        Ok(document)
+        let limits = &self.options.limits;
+        let bytes = read(path, limits.file_bytes)?;
+        let mut documents =
+            loader.load_all(&RawFile::new(id, &bytes).with_uri(name).with_limits(limits.clone()))?;
+        for document in &mut documents {
+            document.metadata.insert("path", relative.clone());
+            document.metadata.insert("extension", extension.clone());
+        }
+        Ok(documents)
     }
 }
 

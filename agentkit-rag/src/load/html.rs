@@ -5,7 +5,9 @@ use dom_query::{Document, NodeRef};
 use dom_smoothie::{Config, Readability};
 
 use super::html_parse::parse;
-use super::html_text::{Extract, render};
+use super::html_text::render;
+use super::limits::Budget;
+use super::writer::Extract;
 use super::{Loader, RawFile};
 use crate::source::{SourceDocument, SourceKind};
 
@@ -33,7 +35,7 @@ impl Loader for HtmlLoader {
 
     fn load(&self, raw: &RawFile<'_>) -> Result<SourceDocument> {
         let html = raw.utf8()?;
-        let page = parse(raw.name(), html)?;
+        let page = parse(&Budget::start(raw), html)?;
         let body = render(&page.body().unwrap_or_else(|| page.root()));
         let title = title(&page, &body);
         let main = if html.len() <= MAX_READABILITY_BYTES { main_text(page) } else { None };

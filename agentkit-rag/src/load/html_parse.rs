@@ -5,12 +5,13 @@
 //! end tags deceive any simpler count. So it is fed in parts, and the tree is measured after each. Attributes are
 //! counted before, from every place that a tag could begin at.
 
-use agentkit_core::{Error, ErrorKind, Result};
+use agentkit_core::Result;
 use dom_query::{Document, NodeRef};
 use html5ever::tendril::{StrTendril, TendrilSink};
 use html5ever::tree_builder::TreeBuilderOpts;
 use html5ever::{ParseOpts, parse_document};
 
+use super::limits::Budget;
 use crate::chunk::floor_boundary;
 
 /// Largest page in bytes; the tree of a page takes many times its size.
@@ -24,32 +25,33 @@ const PART_BYTES: usize = 32 << 10;
 /// A part is at least one in this many of what went before, so that measuring the tree stays in proportion.
 const PART_SHARE: usize = 64;
 
-/// The tree of the page called `name`.
-pub(super) fn parse(name: &str, html: &str) -> Result<Document> {
+/// The tree of a page.
+pub(super) fn parse(budget: &Budget, html: &str) -> Result<Document> {
     if html.len() > MAX_BYTES {
         let bytes = html.len();
-        let message =
-            format!("load {name}: a page of {bytes} bytes is over the limit of {MAX_BYTES}; split it");
-        return Err(Error::new(ErrorKind::ResourceExhausted, message));
+        return Err(budget
+            .exceeded(format_args!("a page of {bytes} bytes is over the limit of {MAX_BYTES}; split it")));
     }
     if let Some(at) = too_many_attributes(html.as_bytes()) {
-        return Err(Error::invalid_input(format!(
-            "load {name}: the tag at byte offset {at} has more than {MAX_ATTRIBUTES} attributes"
+        return Err(budget.exceeded(format_args!(
+            "the tag at byte offset {at} has more attributes than the limit of {MAX_ATTRIBUTES}"
         )));
     }
     let tree_builder = TreeBuilderOpts { scripting_enabled: false, ..TreeBuilderOpts::default() };
     let options = ParseOpts { tree_builder, ..ParseOpts::default() };
     let mut parser = parse_document(Document::default(), options);
+    let depth = budget.limits.depth.min(MAX_DEPTH);
     let mut rest = html;
     while !rest.is_empty() {
         let size = PART_BYTES.max((html.len() - rest.len()) / PART_SHARE);
         let (part, after) = rest.split_at(floor_boundary(rest, size));
         parser.process(StrTendril::from(part));
         rest = after;
-        if deeper_than(&parser.tokenizer.sink.sink, MAX_DEPTH) {
+        budget.check_time()?;
+        if deeper_than(&parser.tokenizer.sink.sink, depth) {
             let at = html.len() - rest.len();
-            return Err(Error::invalid_input(format!(
-                "load {name}: elements are nested deeper than {MAX_DEPTH} before byte offset {at}"
+            return Err(budget.exceeded(format_args!(
+                "elements are nested deeper than the limit of {depth} before byte offset {at}"
             )));
         }
     }
@@ -154,10 +156,14 @@ fn too_many_attributes(html: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use agentkit_core::{DocumentId, ErrorKind};
+
+    use super::super::RawFile;
     use super::*;
 
     fn refused(html: &str) -> bool {
-        parse("page.html", html).err().is_some_and(|error| error.is_invalid_input())
+        let budget = Budget::start(&RawFile::new(DocumentId::new("page.html").unwrap(), b""));
+        parse(&budget, html).err().is_some_and(|error| error.kind() == ErrorKind::ResourceExhausted)
     }
 
     #[test]

@@ -27,13 +27,14 @@ impl Loader for MarkdownLoader {
     }
 
     fn load(&self, raw: &RawFile<'_>) -> Result<SourceDocument> {
-        let text = raw.utf8()?;
+        let mut document = raw.original()?;
+        let text = &document.source_text;
         let (front_matter, body_start) = front_matter(text);
         let headings = headings(text, body_start);
         let first = || headings.iter().find(|heading| heading.level == 1).map(|h| h.title.clone());
-        let mut document = raw.document(text)?;
+        let title = front_matter.and_then(title_field).or_else(first);
         document.kind = SourceKind::Markdown;
-        document.title = front_matter.and_then(title_field).or_else(first);
+        document.title = title;
         document.headings = headings;
         Ok(document)
     }

@@ -3,30 +3,65 @@
 //! A [`Loader`] knows one family of formats and is pure over bytes. [`Loaders`] picks the right one, and
 //! [`walk`] finds the files of a folder and hands them over one by one, so that a large tree is never in memory.
 
+#[cfg(any(feature = "docx", feature = "epub"))]
+mod archive;
+#[cfg(feature = "code")]
+mod code;
 mod directory;
+#[cfg(feature = "docx")]
+mod docx;
+#[cfg(feature = "epub")]
+mod epub;
 mod html;
 mod html_parse;
 mod html_text;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(feature = "json")]
+mod json_fields;
+mod limits;
 mod markdown;
+#[cfg(any(feature = "csv", feature = "json"))]
+mod records;
 mod registry;
+#[cfg(feature = "csv")]
+mod table;
 mod text;
+mod writer;
+#[cfg(any(feature = "docx", feature = "epub"))]
+mod xml;
 
 use agentkit_core::{DocumentId, Result};
 
 use crate::source::SourceDocument;
 
+#[cfg(feature = "code")]
+pub use code::CodeLoader;
 pub use directory::{FileOutcome, LoadEvent, LoadOptions, Walk, load_path, walk};
+#[cfg(feature = "docx")]
+pub use docx::DocxLoader;
+#[cfg(feature = "epub")]
+pub use epub::EpubLoader;
 pub use html::HtmlLoader;
+#[cfg(feature = "json")]
+pub use json::JsonLoader;
+pub use limits::LoadLimits;
 pub use markdown::MarkdownLoader;
+#[cfg(any(feature = "csv", feature = "json"))]
+pub use records::RecordMapping;
 pub use registry::{Loaders, load_bytes};
+#[cfg(feature = "csv")]
+pub use table::{CsvLoader, Header};
 pub use text::TextLoader;
 
 /// Turns the bytes of one family of formats into documents.
 ///
 /// # Contract for implementers
-/// - The result depends on the bytes and the name alone: no file, network or clock is touched.
+/// - The result depends on the bytes, the name and the limits alone: no file or network is touched, and the clock only to
+///   stop in time.
 /// - The document keeps the id and the uri of the raw file; its headings come in order of their offsets.
-/// - Any bytes are accepted or refused with an error that names the file; none make it panic.
+/// - Any bytes are accepted or refused with an error that names the file; none make it panic, and what is beyond
+///   the limits of the raw file is refused as resource exhausted.
 ///
 /// # Examples
 /// ```
@@ -71,6 +106,14 @@ pub trait Loader: Send + Sync {
     /// # Errors
     /// Invalid input or unsupported, naming the file and what is wrong with it.
     fn load(&self, raw: &RawFile<'_>) -> Result<SourceDocument>;
+
+    /// Makes the documents that `raw` holds: one, unless the format is one of records that are documents of their own.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    fn load_all(&self, raw: &RawFile<'_>) -> Result<Vec<SourceDocument>> {
+        self.load(raw).map(|document| vec![document])
+    }
 }
 
 /// A file as it came, before anything is known about its content.
@@ -83,19 +126,28 @@ pub struct RawFile<'a> {
     pub uri: Option<String>,
     /// Its content.
     pub bytes: &'a [u8],
+    /// What reading it may cost.
+    pub limits: LoadLimits,
 }
 
 impl<'a> RawFile<'a> {
     /// A file without a place of origin.
     #[must_use]
     pub fn new(id: DocumentId, bytes: &'a [u8]) -> Self {
-        Self { id, uri: None, bytes }
+        Self { id, uri: None, bytes, limits: LoadLimits::default() }
     }
 
     /// Says where the file came from.
     #[must_use]
     pub fn with_uri(mut self, uri: impl Into<String>) -> Self {
         self.uri = Some(uri.into());
+        self
+    }
+
+    /// Sets what reading it may cost.
+    #[must_use]
+    pub fn with_limits(mut self, limits: LoadLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -112,6 +164,14 @@ impl<'a> RawFile<'a> {
     /// offset of the first bad byte.
     pub fn utf8(&self) -> Result<&'a str> {
         text::decode(self.name(), self.bytes)
+    }
+
+    /// A document whose source text is this file itself.
+    fn original(&self) -> Result<SourceDocument> {
+        let text = self.utf8()?;
+        let mut document = self.document(text)?;
+        document.original_start = self.bytes.len() - text.len();
+        Ok(document)
     }
 
     /// A document of plain text with this file's id and uri.

@@ -9,13 +9,27 @@ use agentkit_core::{DocumentId, Error, ErrorKind, Result};
 use super::{HtmlLoader, Loader, MarkdownLoader, RawFile, TextLoader};
 use crate::source::SourceDocument;
 
-/// The loaders to choose from; the default has those for text, Markdown and HTML.
+/// The loaders to choose from; the default has those for text, Markdown and HTML, and one for each feature of a format.
 #[derive(Clone)]
 pub struct Loaders(Vec<Arc<dyn Loader>>);
 
 impl Default for Loaders {
     fn default() -> Self {
-        Self(vec![Arc::new(TextLoader), Arc::new(MarkdownLoader), Arc::new(HtmlLoader)])
+        Self(vec![
+            Arc::new(TextLoader),
+            Arc::new(MarkdownLoader),
+            Arc::new(HtmlLoader),
+            #[cfg(feature = "code")]
+            Arc::new(super::CodeLoader),
+            #[cfg(feature = "csv")]
+            Arc::new(super::CsvLoader::default()),
+            #[cfg(feature = "docx")]
+            Arc::new(super::DocxLoader),
+            #[cfg(feature = "epub")]
+            Arc::new(super::EpubLoader),
+            #[cfg(feature = "json")]
+            Arc::new(super::JsonLoader::default()),
+        ])
     }
 }
 
@@ -66,8 +80,26 @@ impl Loaders {
     /// Unsupported if no loader takes `format` or its charset is not UTF-8; else as the loader.
     pub fn load_bytes(&self, id: impl Into<String>, format: &str, bytes: &[u8]) -> Result<SourceDocument> {
         let raw = RawFile::new(DocumentId::new(id)?, bytes);
+        self.taking(&raw, format)?.load(&raw)
+    }
+
+    /// Makes the documents that bytes hold; there are several where each record is one.
+    ///
+    /// # Errors
+    /// As [`load_bytes`](Self::load_bytes).
+    pub fn load_all_bytes(
+        &self,
+        id: impl Into<String>,
+        format: &str,
+        bytes: &[u8],
+    ) -> Result<Vec<SourceDocument>> {
+        let raw = RawFile::new(DocumentId::new(id)?, bytes);
+        self.taking(&raw, format)?.load_all(&raw)
+    }
+
+    fn taking(&self, raw: &RawFile<'_>, format: &str) -> Result<&dyn Loader> {
         check_charset(raw.name(), format)?;
-        self.for_format(format).ok_or_else(|| self.unsupported(raw.name(), format))?.load(&raw)
+        self.for_format(format).ok_or_else(|| self.unsupported(raw.name(), format))
     }
 
     /// The error for a file that no loader takes.
@@ -133,16 +165,16 @@ mod tests {
             let loader = loaders.for_format(format);
             assert!(loader.is_some_and(|l| l.extensions().contains(&extension)), "{format}");
         }
-        for unknown in ["", ".", "pdf", "text/", "application/pdf", "md.exe"] {
+        for unknown in ["", ".", "exe", "text/", "application/octet-stream", "md.exe"] {
             assert!(loaders.for_format(unknown).is_none(), "{unknown:?}");
         }
     }
 
     #[test]
     fn what_no_loader_takes_is_refused_with_the_choices() {
-        let error = load_bytes("a.pdf", "application/pdf", b"%PDF").unwrap_err();
+        let error = load_bytes("a.xyz", "application/x-xyz", b"%XYZ").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.message().contains("a.pdf") && error.message().contains("markdown"), "{error}");
+        assert!(error.message().contains("a.xyz") && error.message().contains("markdown"), "{error}");
         let error = load_bytes("a", "text/plain; charset=\"latin1\"", b"x").unwrap_err();
         assert!(error.message().contains("latin1"), "{error}");
     }

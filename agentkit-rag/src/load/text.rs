@@ -30,7 +30,7 @@ impl Loader for TextLoader {
     }
 
     fn load(&self, raw: &RawFile<'_>) -> Result<SourceDocument> {
-        raw.document(raw.utf8()?)
+        raw.original()
     }
 }
 

@@ -137,7 +137,7 @@ fn a_file_that_cannot_be_read_does_not_stop_the_rest() {
         ("z.md", b"fine"),
     ]);
     let mut options = LoadOptions::default();
-    options.max_file_bytes = 100;
+    options.limits.file_bytes = 100;
     options.id_prefix = "docs/".to_owned();
     let (ids, skipped) = outcome(dir.path(), &options);
     assert_eq!(ids, ["docs/a.md", "docs/z.md"]);
@@ -154,14 +154,14 @@ fn a_file_that_cannot_be_read_does_not_stop_the_rest() {
 
 #[test]
 fn a_single_file_is_loaded_whatever_the_ignore_rules_say() {
-    let dir = tree(&[(".ignore", b"*"), ("notes/tea.md", b"# Tea"), ("scan.pdf", b"%PDF")]);
+    let dir = tree(&[(".ignore", b"*"), ("notes/tea.md", b"# Tea"), ("scan.xyz", b"%XYZ")]);
     let file = dir.path().join("notes/tea.md");
     let documents = load_path(&file, &LoadOptions::default(), &mut |_| ()).unwrap();
     assert_eq!(documents[0].id.as_str(), "tea.md");
     assert_eq!(documents[0].uri.as_deref(), file.to_str());
-    let (ids, skipped) = outcome(&dir.path().join("scan.pdf"), &LoadOptions::default());
+    let (ids, skipped) = outcome(&dir.path().join("scan.xyz"), &LoadOptions::default());
     assert_eq!(ids, Vec::<String>::new());
-    assert!(skipped[0].contains("scan.pdf") && skipped[0].contains("supported"), "{skipped:?}");
+    assert!(skipped[0].contains("scan.xyz") && skipped[0].contains("supported"), "{skipped:?}");
 }
 
 #[test]

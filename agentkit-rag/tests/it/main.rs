@@ -19,6 +19,8 @@ mod eval;
 #[cfg(test)]
 mod eval_report;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod index;
 #[cfg(test)]
 mod load;

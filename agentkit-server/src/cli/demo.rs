@@ -66,7 +66,7 @@ fn load(root: &Path, out: Output) -> Result<Vec<SourceDocument>> {
         }
         for outcome in walk(&path, &options)? {
             match outcome {
-                FileOutcome::Loaded { document, .. } => documents.push(document),
+                FileOutcome::Loaded { documents: loaded, .. } => documents.extend(loaded),
                 FileOutcome::Skipped { error, .. } => out.note(format_args!("skipped: {}", error.chain())),
                 _ => {}
             }

@@ -183,21 +183,26 @@ impl Ingest<'_> {
         while let Some(outcome) = self.ctx.run(async { Ok(files.recv().await) }).await? {
             match outcome {
                 FileOutcome::Skipped { path, error } => self.skip(summary, path, &error),
-                FileOutcome::Loaded { path, document } => {
-                    if let Some(other) = seen.get(&document.id) {
-                        self.skip(summary, path, &twice(&document.id, other));
-                    } else {
+                FileOutcome::Loaded { path, documents } => {
+                    self.total = (self.total + documents.len() as u64).saturating_sub(1);
+                    for document in documents {
+                        if let Some(other) = seen.get(&document.id) {
+                            self.skip(summary, path.clone(), &twice(&document.id, other));
+                            continue;
+                        }
                         seen.insert(document.id.clone(), path.clone());
-                        batch.push(path, document);
+                        batch.push(path.clone(), document);
+                        self.commit_full(&mut batch, summary).await?;
                     }
                 }
                 _ => {}
             }
-            if batch.is_full() {
-                self.commit(std::mem::take(&mut batch), summary).await?;
-            }
         }
         self.commit(batch, summary).await
+    }
+
+    async fn commit_full(&mut self, batch: &mut Batch, summary: &mut Summary) -> Result<()> {
+        if batch.is_full() { self.commit(std::mem::take(batch), summary).await } else { Ok(()) }
     }
 
     async fn commit(&mut self, batch: Batch, summary: &mut Summary) -> Result<()> {

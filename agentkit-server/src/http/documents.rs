@@ -163,6 +163,8 @@ fn from_request(id: &DocumentId, request: PutDocument) -> Result<SourceDocument,
             document
         }
     };
+    document.marks = request.marks;
+    document.original_start = request.original_start;
     document.title = request.title.or(document.title);
     document.uri = request.uri.or(document.uri);
     document.metadata = request.metadata;
@@ -193,10 +195,15 @@ fn check(document: &SourceDocument) -> Result<(), Problem> {
     without_nul("title", document.title.as_deref().unwrap_or_default())?;
     without_nul("uri", document.uri.as_deref().unwrap_or_default())?;
     document.metadata.validate()?;
-    let in_order = document.headings.is_sorted_by_key(|heading| heading.offset);
-    if !in_order || !document.headings.iter().all(|heading| text.is_char_boundary(heading.offset)) {
-        let detail = "the headings must come in order and begin on a character of the text";
-        return Err(Error::invalid_input(detail).into());
-    }
+    in_place("headings", text, document.headings.iter().map(|heading| heading.offset))?;
+    in_place("marks", text, document.marks.iter().map(|mark| mark.offset))?;
     Ok(())
+}
+
+/// Checks that offsets ascend and lie on characters of the text.
+fn in_place(what: &str, text: &str, offsets: impl Iterator<Item = usize> + Clone) -> Result<(), Error> {
+    if offsets.clone().is_sorted() && offsets.clone().all(|offset| text.is_char_boundary(offset)) {
+        return Ok(());
+    }
+    Err(Error::invalid_input(format!("the {what} must come in order and begin on a character of the text")))
 }

@@ -272,9 +272,24 @@ pub(super) struct LocatorSchema {
     heading_path: Option<Vec<String>>,
     /// Byte range in the original, if that is text.
     bytes: Option<SpanSchema>,
-    /// Page, counted from 1.
+    /// Page on which it begins, counted from 1.
     page: Option<u32>,
-    /// Row of a table, counted from 1.
+    /// Row or record in which it begins, counted from 1.
+    row: Option<u64>,
+    /// The pages and rows that begin within it.
+    marks: Option<Vec<MarkSchema>>,
+}
+
+/// Where a page or a row of the original begins.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Mark)]
+pub(super) struct MarkSchema {
+    /// Byte offset in the document's text.
+    offset: usize,
+    /// The page, counted from 1.
+    page: Option<u32>,
+    /// The row, counted from 1.
     row: Option<u64>,
 }
 

@@ -1,5 +1,6 @@
 //! The wire forms of requests; unknown members are errors.
 
+use agentkit_core::Mark;
 use agentkit_core::{CollectionName, Filter, Metadata, SearchPlan, SessionId};
 use agentkit_rag::{Heading, SourceDocument, SourceKind};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,8 @@ pub(crate) struct PutDocument {
     /// Where it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uri: Option<String>,
-    /// What kind of text it is: `text`, `markdown`, or `html` for text extracted from a page.
+    /// What kind of text it is: `text`, `markdown` or `code` for the file itself; `html`, `pdf`, `docx`, `epub`, `table` or
+    /// `json` for text extracted from one.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub(crate) kind: SourceKind,
@@ -76,6 +78,14 @@ pub(crate) struct PutDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<super::schema::HeadingSchema>>)]
     pub(crate) headings: Option<Vec<Heading>>,
+    /// Where pages and rows of the original begin, by offset in the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<super::schema::MarkSchema>>)]
+    pub(crate) marks: Vec<Mark>,
+    /// Bytes of the file before the text, such as a byte order mark.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(value_type = Option<usize>)]
+    pub(crate) original_start: usize,
     /// Fields to filter by: scalars or lists of scalars.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     #[schema(value_type = Object)]
@@ -119,6 +129,11 @@ pub(super) struct DocumentPage {
     pub(super) next: Option<agentkit_core::DocumentId>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 impl From<SourceDocument> for PutDocument {
     fn from(document: SourceDocument) -> Self {
         Self {
@@ -127,6 +142,8 @@ impl From<SourceDocument> for PutDocument {
             uri: document.uri,
             kind: document.kind,
             headings: Some(document.headings),
+            marks: document.marks,
+            original_start: document.original_start,
             metadata: document.metadata,
         }
     }

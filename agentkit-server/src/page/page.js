@@ -173,8 +173,13 @@ function card(turn, source) {
   const details = make("details");
   details.open = cited;
   const summary = make("summary");
-  const headings = (source.locator && source.locator.heading_path) || [];
-  const place = [source.title ? source.document_id : null, headings.join(" › ") || null, source.locator && source.locator.page ? `page ${source.locator.page}` : null];
+  const locator = source.locator || {};
+  const place = [
+    source.title ? source.document_id : null,
+    (locator.heading_path || []).join(" › ") || null,
+    locator.page ? `page ${locator.page}` : null,
+    locator.row ? `row ${locator.row}` : null,
+  ];
   summary.append(
     make("span", "number", String(source.number)),
     make("span", "title", source.title || source.document_id),

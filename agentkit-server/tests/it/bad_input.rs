@@ -97,7 +97,14 @@ async fn documents_that_cannot_be_kept_are_refused() {
         put("/documents/a", JSON, br#"{"text":" "}"#, 400, "invalid-input", "no text"),
         put("/documents/a", JSON, br#"{"text":"a\u0000"}"#, 400, "invalid-input", "NUL"),
         put("/documents/a", JSON, br#"{"text":"a","title":"\u0000"}"#, 400, "invalid-input", "NUL"),
-        put("/documents/a", JSON, br#"{"text":"a","kind":"pdf"}"#, 400, "invalid-input", "unknown variant"),
+        put(
+            "/documents/a",
+            JSON,
+            br#"{"text":"a","kind":"scroll"}"#,
+            400,
+            "invalid-input",
+            "unknown variant",
+        ),
         put("/documents/a", JSON, br#"{"text":"a","id":"b"}"#, 400, "invalid-input", "unknown field"),
         put(
             "/documents/a",

@@ -2,8 +2,8 @@
 
 use agentkit_core::{
     AgentEventKind, AgentReply, ChunkId, Citation, DocumentId, ErrorKind, Explanation, Filter, Fusion, Hit,
-    Leg, LegExplanation, Locator, Metadata, Outcome, Passage, Range, SearchPlan, SearchResponse, SessionId,
-    Source, Span, ToolCall, ToolResult, Usage,
+    Leg, LegExplanation, Locator, Mark, Metadata, Outcome, Passage, Range, SearchPlan, SearchResponse,
+    SessionId, Source, Span, ToolCall, ToolResult, Usage,
 };
 use agentkit_rag::Heading;
 use serde::Serialize;
@@ -24,6 +24,7 @@ fn locator() -> Locator {
     locator.bytes = Some(Span::new(1, 2));
     locator.page = Some(1);
     locator.row = Some(2);
+    locator.marks = vec![Mark::page(1, 2), Mark::row(2, 3)];
     locator
 }
 
