@@ -238,8 +238,7 @@ mod tests {
 
     #[test]
     fn more_rows_than_allowed_are_refused() {
-        let mut limits = super::super::LoadLimits::default();
-        limits.records = 2;
+        let limits = super::super::LoadLimits { records: 2, ..super::super::LoadLimits::default() };
         let error = CsvLoader::default().load(&raw("1\n2\n3\n").with_limits(limits)).unwrap_err();
         assert_eq!(error.kind(), agentkit_core::ErrorKind::ResourceExhausted);
     }

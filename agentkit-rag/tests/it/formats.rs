@@ -29,8 +29,11 @@ fn dataset(name: &str) -> Option<PathBuf> {
     Some(Path::new(&root).join(name))
 }
 
+/// The documents of each file.
+type Loaded = Vec<(PathBuf, Vec<SourceDocument>)>;
+
 /// Loads a folder; checks what holds for every file: it is there, or refused by name.
-fn outcomes(folder: &Path) -> (Vec<(PathBuf, Vec<SourceDocument>)>, Vec<(PathBuf, String)>) {
+fn outcomes(folder: &Path) -> (Loaded, Vec<(PathBuf, String)>) {
     let (mut loaded, mut skipped) = (Vec::new(), Vec::new());
     for outcome in walk(folder, &LoadOptions::default()).unwrap() {
         match outcome {

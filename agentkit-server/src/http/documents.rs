@@ -201,8 +201,8 @@ fn check(document: &SourceDocument) -> Result<(), Problem> {
 }
 
 /// Checks that offsets ascend and lie on characters of the text.
-fn in_place(what: &str, text: &str, offsets: impl Iterator<Item = usize> + Clone) -> Result<(), Error> {
-    if offsets.clone().is_sorted() && offsets.clone().all(|offset| text.is_char_boundary(offset)) {
+fn in_place(what: &str, text: &str, mut offsets: impl Iterator<Item = usize> + Clone) -> Result<(), Error> {
+    if offsets.clone().is_sorted() && offsets.all(|offset| text.is_char_boundary(offset)) {
         return Ok(());
     }
     Err(Error::invalid_input(format!("the {what} must come in order and begin on a character of the text")))

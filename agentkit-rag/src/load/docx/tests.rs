@@ -99,9 +99,7 @@ fn the_title_of_the_properties_goes_first() {
 fn broken_and_hostile_files_are_refused_by_name() {
     let deep = format!("{}{}", "<w:p>".repeat(5_000), "</w:p>".repeat(5_000));
     let long = paragraph("", &"tea ".repeat(600_000));
-    let mut limits = LoadLimits::default();
-    limits.text_bytes = 1 << 20;
-    limits.ratio = u64::MAX;
+    let limits = LoadLimits { text_bytes: 1 << 20, ratio: u64::MAX, ..LoadLimits::default() };
     for (bytes, kind, said) in [
         (zipped(&[("x", "y")]), ErrorKind::InvalidInput, "word/document.xml"),
         (docx("<w:p>", &[]), ErrorKind::InvalidInput, "malformed"),

@@ -1,5 +1,7 @@
 //! What is read from books made of a few chapters.
 
+use std::fmt::Write as _;
+
 use agentkit_core::{DocumentId, ErrorKind};
 
 use super::super::archive::zipped;
@@ -12,11 +14,9 @@ fn book(chapters: &[(&str, &str)], more: &[(&str, &str)]) -> Vec<u8> {
     let mut items = String::from("<item id='css' href='a.css' media-type='text/css'/>");
     let mut spine = String::from("<itemref idref='css'/><itemref idref='missing'/>");
     for (at, (name, _)) in chapters.iter().enumerate() {
-        items.push_str(&format!(
-            "<item id='c{at}' href='{}' media-type='application/xhtml+xml'/>",
-            name.replace(' ', "%20")
-        ));
-        spine.push_str(&format!("<itemref idref='c{at}'/>"));
+        let href = name.replace(' ', "%20");
+        write!(items, "<item id='c{at}' href='{href}' media-type='application/xhtml+xml'/>").unwrap();
+        write!(spine, "<itemref idref='c{at}'/>").unwrap();
     }
     let opf = format!(
         "<package xmlns:dc='d'><metadata><dc:title>On tea</dc:title><dc:creator>A. Leaf</dc:creator></metadata>\
