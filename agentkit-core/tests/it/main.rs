@@ -26,4 +26,5 @@ mod tool_agent;
 mod tool_agent_cancel;
 mod tool_agent_faults;
 mod tool_agent_resume;
+mod tool_data;
 mod tooling;
