@@ -105,9 +105,13 @@ impl Gate {
     /// The conditions that `report` does not meet.
     ///
     /// # Errors
-    /// Invalid input, if a condition is about a run or metric that was not measured, or the baseline is of other
-    /// queries or has no run in common with the report.
+    /// Invalid input, if a condition is about a run or metric that was not measured, the baseline is of other
+    /// queries or has no run or metric in common with the report, or the greatest drop is no number from 0 up.
     pub fn check(&self, report: &Report) -> Result<Vec<Miss>> {
+        if !(self.max_drop.is_finite() && self.max_drop >= 0.0) {
+            let wrong = format!("the greatest drop must be a number from 0 up, got {}", self.max_drop);
+            return Err(Error::invalid_input(wrong));
+        }
         let mut misses = Vec::new();
         for minimum in &self.minimums {
             misses.extend(self.below_minimum(report, minimum)?);
@@ -152,7 +156,14 @@ impl Gate {
             let wanted = mean - self.max_drop;
             (reached < wanted).then(|| Miss { run: run.name.clone(), metric, reached, wanted, baseline })
         };
-        Ok(report.compare(run, before)?.into_iter().filter_map(miss).collect())
+        let shared = report.compare(run, before)?;
+        if shared.is_empty() {
+            return Err(Error::invalid_input(format!(
+                "the baseline's {} has no metric that was measured",
+                run.name
+            )));
+        }
+        Ok(shared.into_iter().filter_map(miss).collect())
     }
 }
 

@@ -98,7 +98,8 @@ impl EvalOptions {
         self
     }
 
-    /// How many documents a run has for each query, at least 1; 100 by default.
+    /// How many documents a run has for each query, at least 1; 100 by default. A leg looks at no fewer candidates
+    /// than it is asked for, so with 100 a plan may do better than it does for a user who asks for 10.
     #[must_use]
     pub fn depth(mut self, documents: usize) -> Self {
         self.depth = documents.clamp(1, MAX_TOP_K);

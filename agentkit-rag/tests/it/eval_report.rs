@@ -82,6 +82,7 @@ fn a_gate_names_what_fell_below_the_baseline_and_forgives_what_rounding_does() {
 
     let other = Gate::new("hybrid").baseline(report([run("else", 1)]));
     assert!(other.check(&now).unwrap_err().is_invalid_input());
+    assert!(gate.max_drop(f64::NAN).check(&now).unwrap_err().is_invalid_input());
     let missing = Gate::new("hybrid").minimum("none:mrr=1".parse().unwrap()).check(&now).unwrap_err();
     assert!(missing.message().contains("there are hybrid, dense"), "{missing}");
     assert!(report([run("x", 1)]).add(run("x", 2)).unwrap_err().is_invalid_input());

@@ -153,9 +153,11 @@ fn sweeps_try_every_combination_and_plans_may_be_named() {
     assert_eq!((code, objects[0].as_object().unwrap().len()), (Some(0), 4), "{errors}");
     assert_eq!(objects[0]["hybrid k=1 candidates=2"]["mrr"], 1.0);
     let named = r#"words={"lexical":{}}"#;
-    let (objects, _, errors) = outcome(&folder, &["--dataset", "set", "--plan", named, "--run", "only.trec"]);
+    let (objects, _, errors) =
+        outcome(&folder, &["--dataset", "set", "--plan", named, "--run", "only.trec", "--depth", "1"]);
     assert_eq!(objects[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["words"], "{errors}");
-    assert!(folder.path().join("only.trec").is_file());
+    let ranking = fs::read_to_string(folder.path().join("only.trec")).unwrap();
+    assert_eq!(ranking.lines().count(), 3, "one document a query: {ranking}");
     for (arguments, part) in [
         (["--plan", "words"], "write a plan as NAME=JSON"),
         (["--plan", "words={\"lexical\":{\"candidates\":0}}"], "candidates of a leg"),

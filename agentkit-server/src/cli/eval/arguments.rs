@@ -12,7 +12,7 @@ use crate::cli::Collection;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agentkit-server eval --dataset DIR
-  agentkit-server eval --dataset DIR --sweep k=1,10,60 --sweep candidates=50,100 --report sweep.md
+  agentkit-server eval --dataset DIR --sweep k=1,10,60 --report sweep.md
   agentkit-server eval --dataset DIR --server http://127.0.0.1:8080 --collection docs
   agentkit-server eval --dataset DIR --min ndcg@10=0.70 --baseline before.json")]
 pub(in crate::cli) struct Arguments {
@@ -77,6 +77,9 @@ pub(super) struct Method {
     /// Metrics to show, such as ndcg@10,recall@100,mrr,map,precision@5,hit@3
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(super) metrics: Vec<Metric>,
+    /// Documents ranked for each query; with 10 every plan is asked for as much as a user asks [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(super) depth: Option<usize>,
     /// Searches in flight at once; use 1 to measure latency [default: 4]
     #[arg(long, value_name = "N")]
     pub(super) concurrency: Option<usize>,

@@ -67,6 +67,9 @@ fn options(arguments: &Arguments, scope: &TenantScope, metrics: &[Metric]) -> Re
     if let Some(searches) = method.concurrency {
         options = options.concurrency(searches);
     }
+    if let Some(documents) = method.depth {
+        options = options.depth(documents);
+    }
     Ok(options)
 }
 
