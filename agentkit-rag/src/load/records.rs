@@ -241,7 +241,7 @@ impl<'a> Each<'a> {
         let mut document = SourceDocument::text(self.id(record)?, text)?;
         document.uri.clone_from(&self.raw.uri);
         document.kind = self.kind;
-        document.title = self.value(record, self.mapping.title.as_deref());
+        document.title = Self::value(record, self.mapping.title.as_deref());
         document.marks = vec![Mark::row(0, record.row)];
         document.metadata = self.metadata(record);
         self.documents.push(document);
@@ -273,7 +273,7 @@ impl<'a> Each<'a> {
     /// The file's id with the record's own, or its row where it has none or one that came before.
     fn id(&mut self, record: &Record) -> Result<String> {
         let file = self.raw.id.as_str();
-        let own = self.value(record, self.mapping.id.as_deref());
+        let own = Self::value(record, self.mapping.id.as_deref());
         let own = own.map(|own| format!("{file}#{own}")).filter(|id| DocumentId::new(id.as_str()).is_ok());
         let id = own
             .filter(|id| self.seen.insert(id.clone()))
@@ -284,7 +284,7 @@ impl<'a> Each<'a> {
         Ok(id)
     }
 
-    fn value(&self, record: &Record, name: Option<&str>) -> Option<String> {
+    fn value(record: &Record, name: Option<&str>) -> Option<String> {
         let text = record.field(name?)?.text.split_whitespace().collect::<Vec<_>>().join(" ");
         (!text.is_empty()).then_some(text)
     }

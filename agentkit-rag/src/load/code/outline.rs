@@ -116,7 +116,7 @@ fn title(text: &str, language: Language) -> Option<&str> {
 }
 
 /// `text` from the word on that begins a definition, if only modifiers stand before it.
-fn at_keyword<'t>(text: &'t str, language: Language) -> Option<&'t str> {
+fn at_keyword(text: &str, language: Language) -> Option<&str> {
     let mut rest = text;
     loop {
         let end = rest
