@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use agentkit_core::ErrorKind;
+use agentkit_core::testing::HashingEmbedder;
+use agentkit_core::{ErrorKind, Retriever, RunContext, SearchRequest, Span, TenantScope};
 use agentkit_rag::load::{FileOutcome, LoadOptions, load_bytes, walk};
-use agentkit_rag::{SourceDocument, SourceKind};
+use agentkit_rag::{Index, SourceDocument, SourceKind};
 
 /// The different words of a text, lower case. Numbers are none, since those of lists are not written in the files.
 fn words(text: &str) -> BTreeSet<String> {
@@ -181,4 +183,19 @@ fn a_bomb_between_files_is_named_and_the_rest_goes_in() {
     assert_eq!(loaded, ["a.md", "line.csv", "line.jsonl", "line.txt", "z.md"]);
     let skipped = names(skipped.iter().map(|(path, _)| path).collect());
     assert_eq!(skipped, ["deep.html", "deep.json", "huge.txt", "no.docx", "no.epub"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_quoted_is_found_in_its_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::open(folder.path(), Arc::new(HashingEmbedder::with_dimension(16))).await.unwrap();
+    let (scope, ctx) = (TenantScope::local(), RunContext::new());
+    let table = load_bytes("drinks.csv", "csv", b"drink,degrees\ngreen tea,80\ncoffee,94\n").unwrap();
+    index.upsert(&scope, vec![table], &ctx).await.unwrap();
+    let found = index.search(&SearchRequest::new(scope, "coffee"), &ctx).await.unwrap();
+    let passage = &found.hits[0].passage;
+    assert_eq!(passage.locator.row, Some(2), "the passage begins below the header");
+    let at = passage.text.find("drink: coffee").unwrap();
+    let quote = Span::new(at, passage.text.len()).shifted(passage.span.start);
+    assert_eq!(passage.locator.narrowed(passage.span, quote).row, Some(3));
 }
