@@ -137,7 +137,7 @@ pub struct AnswerFigures {
 /// assert_eq!(figures.in_answer.unwrap().mean, 1.0);
 /// assert_eq!(figures.citation_precision.unwrap().mean, 1.0);
 /// assert_eq!(figures.refused_unanswerable.unwrap().mean, 1.0);
-/// # agentkit_core::Result::Ok(())
+/// # Ok::<_, agentkit_core::Error>(())
 /// # }).unwrap();
 /// ```
 pub async fn evaluate_answers(

@@ -45,7 +45,7 @@ use super::scores::Scores;
 /// let report = evaluate(&retriever, &dataset, &EvalOptions::new(scope), &RunContext::new()).await?;
 /// let hybrid = report.run("hybrid").unwrap();
 /// assert_eq!(hybrid.mean("ndcg@10".parse()?), Some(1.0));
-/// # agentkit_core::Result::Ok(())
+/// # Ok::<_, agentkit_core::Error>(())
 /// # }).unwrap();
 /// ```
 pub async fn evaluate(

@@ -24,8 +24,8 @@ const MAX_DEPTH: usize = 127;
 ///
 /// # Examples
 /// ```
-/// let json = br#"[{"drink": "tea", "steps": ["boil", "steep"]}, {"drink": "milk", "cow": {"name": "Berta"}}]"#;
 /// # fn main() -> agentkit_core::Result<()> {
+/// let json = br#"[{"drink": "tea", "steps": ["boil", "steep"]}, {"drink": "milk", "cow": {"name": "Berta"}}]"#;
 /// let document = agentkit_rag::load::load_bytes("drinks", "json", json)?;
 /// assert_eq!(document.source_text, "drink: tea\nsteps: boil, steep\n\ndrink: milk\ncow.name: Berta");
 /// # Ok(())

@@ -37,8 +37,8 @@ pub enum Header {
 ///
 /// # Examples
 /// ```
-/// let csv = b"drink,degrees\ngreen tea,80\ncoffee,94\n";
 /// # fn main() -> agentkit_core::Result<()> {
+/// let csv = b"drink,degrees\ngreen tea,80\ncoffee,94\n";
 /// let document = agentkit_rag::load::load_bytes("drinks", "csv", csv)?;
 /// assert_eq!(document.source_text, "drink: green tea; degrees: 80\ndrink: coffee; degrees: 94");
 /// assert_eq!(document.marks[1].row, Some(3));

@@ -20,8 +20,8 @@ use crate::source::{SourceDocument, SourceKind};
 ///
 /// # Examples
 /// ```
-/// let code = b"/// Adds.\nfn add(a: u8, b: u8) -> u8 {\n    a + b\n}\n";
 /// # fn main() -> agentkit_core::Result<()> {
+/// let code = b"/// Adds.\nfn add(a: u8, b: u8) -> u8 {\n    a + b\n}\n";
 /// let document = agentkit_rag::load::load_bytes("src/add.rs", "rs", code)?;
 /// assert_eq!((document.headings[0].offset, document.headings[0].title.as_str()), (0, "fn add"));
 /// assert_eq!(document.title.as_deref(), Some("add.rs"));
