@@ -349,7 +349,11 @@ pub(super) fn text_index_failed(error: tantivy::TantivyError) -> Error {
     use tantivy::directory::error::OpenReadError;
     match &error {
         // The schema was compared when the index was opened: what contradicts it now is a file that belongs elsewhere.
-        T::DataCorruption(_) | T::IncompatibleIndex(_) | T::SchemaError(_) | T::FieldNotFound(_) => {
+        T::DataCorruption(_)
+        | T::IncompatibleIndex(_)
+        | T::SchemaError(_)
+        | T::FieldNotFound(_)
+        | T::OpenReadError(OpenReadError::IncompatibleIndex(_)) => {
             Error::corrupt("the text index is damaged")
         }
         T::OpenReadError(OpenReadError::FileDoesNotExist(path)) => {
