@@ -12,6 +12,8 @@ mod context;
 mod embed;
 mod error;
 mod id;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod memory;
 mod message;
 pub mod model;
@@ -32,17 +34,19 @@ mod tool;
 
 pub use agent::{
     Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, Citation,
-    Cost, Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Observation, Outcome, Parallel, Price,
-    ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput, RunLimits,
-    RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent, ToolAgentBuilder,
-    Verdict, validate_history,
+    Cost, Decision, Deferral, DeferredCall, HandOff, MAX_MESSAGE_BYTES, Observation, Outcome, Parallel,
+    Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
+    RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent,
+    ToolAgentBuilder, Verdict, validate_history,
 };
 pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSummary};
 pub use context::{CancelOnDrop, RunContext, TraceContext};
 pub use embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, RunId, SessionId, TenantId};
-pub use memory::{Memory, SessionKey, SessionSummary};
+pub use memory::{
+    Memory, SessionKey, SessionSummary, SummaryMemory, VectorMemory, WindowMemory, forget_tenant,
+};
 pub use message::{Message, Part, Role, ToolCall, ToolResult};
 pub use model::{
     Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, ModelInfo,
@@ -51,8 +55,8 @@ pub use model::{
 pub use rerank::Reranker;
 pub use retrieve::{
     Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark,
-    Metadata, MetadataValue, Passage, Range, Retriever, Scalar, SearchPlan, SearchRequest, SearchResponse,
-    Span,
+    Metadata, MetadataValue, Passage, Range, Retriever, RetrieverTool, Scalar, SearchPlan, SearchRequest,
+    SearchResponse, Span,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;

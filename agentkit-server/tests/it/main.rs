@@ -17,4 +17,5 @@ mod doubles;
 mod eval;
 mod guards;
 mod lifecycle;
+mod mcp;
 mod support;
