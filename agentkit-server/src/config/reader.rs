@@ -122,7 +122,7 @@ impl Reader {
 /// model store read themselves, and the links that Kubernetes gives every container of a service called `agentkit`.
 pub(super) fn is_foreign(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    matches!(name.as_str(), "CONFIG" | "LOG" | "CACHE_DIR" | "DATASETS" | "PORT")
+    matches!(name.as_str(), "CONFIG" | "LOG" | "CACHE_DIR" | "DATASETS" | "MCP_PYTHON" | "PORT")
         || name.starts_with("PORT_")
         || name.contains("_PORT_")
         || name.ends_with("_PORT")
