@@ -16,5 +16,6 @@ mod documents;
 mod doubles;
 mod eval;
 mod guards;
+mod ingest;
 mod lifecycle;
 mod support;
