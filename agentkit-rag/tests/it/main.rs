@@ -25,4 +25,6 @@ mod index;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod mixed;
+#[cfg(test)]
 mod quality;
