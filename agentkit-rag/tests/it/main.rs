@@ -12,6 +12,8 @@ mod compat;
 mod conformance;
 #[cfg(test)]
 mod crash;
+#[cfg(all(test, feature = "sqlite"))]
+mod durable;
 #[cfg(test)]
 mod embed;
 #[cfg(test)]
@@ -22,6 +24,8 @@ mod eval_report;
 mod formats;
 #[cfg(test)]
 mod index;
+#[cfg(test)]
+mod injection;
 #[cfg(test)]
 mod load;
 #[cfg(test)]

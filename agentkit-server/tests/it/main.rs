@@ -10,6 +10,7 @@
 mod answers;
 mod bad_input;
 mod bench;
+mod cancel;
 mod cli;
 mod description;
 mod documents;
