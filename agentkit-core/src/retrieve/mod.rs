@@ -4,6 +4,7 @@ mod filter;
 mod locator;
 mod metadata;
 mod plan;
+mod tool;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ pub use self::filter::{Filter, Range};
 pub use self::locator::{Locator, Mark, Span};
 pub use self::metadata::{Metadata, MetadataValue, Scalar};
 pub use self::plan::{Fusion, SearchPlan};
+pub use self::tool::RetrieverTool;
 use crate::context::RunContext;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, DocumentId};

@@ -1,6 +1,7 @@
 //! The session store keeps turns whole, in order, apart by tenant, and over a restart.
 
-use agentkit_core::{CollectionName, Role, TenantId};
+use agentkit_core::testing::ScriptedModel;
+use agentkit_core::{CollectionName, Role, SummaryMemory, TenantId, forget_tenant};
 
 use super::*;
 
@@ -118,6 +119,27 @@ async fn forgetting_leaves_no_trace_in_the_files() {
         assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
     assert_eq!(memory.recall(&key("a", "kept"), 9, &fixture.ctx).await.unwrap(), turn(1));
+}
+
+#[tokio::test]
+async fn forgetting_leaves_no_trace_of_a_summary_either() {
+    let fixture = Fixture::new();
+    let secret = "swordfish-in-a-summary";
+    let store = fixture.open().await;
+    let model = Arc::new(ScriptedModel::saying(secret));
+    let memory = SummaryMemory::new(Arc::new(store.clone()), model).tokens(60);
+    for _ in 0..3 {
+        let turn = vec![Message::user("question ".repeat(15)), Message::assistant("answer")];
+        memory.append(&key("a", "s"), turn, &fixture.ctx).await.unwrap();
+    }
+    let recalled = memory.recall(&key("a", "s"), 9, &fixture.ctx).await.unwrap();
+    assert!(recalled[0].joined_text().contains(secret), "{recalled:?}");
+    assert_eq!(forget_tenant(&memory, key("a", "s").scope(), &fixture.ctx).await.unwrap(), 1);
+    store.close().await;
+    for entry in std::fs::read_dir(fixture.path().parent().unwrap()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
 }
 
 #[tokio::test]
