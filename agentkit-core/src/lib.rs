@@ -15,6 +15,7 @@ mod id;
 mod memory;
 mod message;
 pub mod model;
+mod quote;
 mod rerank;
 pub mod resilience;
 mod retrieve;
@@ -31,11 +32,11 @@ pub mod testing;
 mod tool;
 
 pub use agent::{
-    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, Citation,
-    Cost, Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Observation, Outcome, Parallel, Price,
-    ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput, RunLimits,
-    RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent, ToolAgentBuilder,
-    Verdict, validate_history,
+    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, CheckAction,
+    Citation, Cost, Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Observation, Outcome, Parallel,
+    Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
+    RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent,
+    ToolAgentBuilder, Verdict, validate_history,
 };
 pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSummary};
 pub use context::{CancelOnDrop, RunContext, TraceContext};
@@ -48,6 +49,7 @@ pub use model::{
     Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, ModelInfo,
     OutputSchema, PassageCitation, Usage, complete,
 };
+pub use quote::quote_lines;
 pub use rerank::Reranker;
 pub use retrieve::{
     Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark,

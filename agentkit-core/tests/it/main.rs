@@ -12,9 +12,12 @@
 mod agents;
 mod broken;
 mod broken_checkpointer;
+mod cancel;
 mod compose;
 mod conformance;
 mod dependencies;
+mod guards;
+mod injection;
 mod models;
 mod openai_codec;
 mod openai_http;

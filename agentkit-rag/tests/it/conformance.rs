@@ -69,3 +69,16 @@ async fn the_sqlite_memory_is_a_memory() {
     })
     .await;
 }
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn the_sqlite_checkpointer_is_a_checkpointer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    conformance::checkpointer(|| {
+        count += 1;
+        let path = folder.path().join(format!("{count}.sqlite"));
+        async move { agentkit_rag::sqlite::SqliteCheckpointer::open(&path).await.unwrap() }
+    })
+    .await;
+}

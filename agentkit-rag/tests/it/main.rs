@@ -14,6 +14,8 @@ mod compat;
 mod conformance;
 #[cfg(test)]
 mod crash;
+#[cfg(all(test, feature = "sqlite"))]
+mod durable;
 #[cfg(test)]
 mod embed;
 #[cfg(test)]
@@ -25,6 +27,10 @@ mod formats;
 #[cfg(test)]
 mod index;
 #[cfg(test)]
+mod injection;
+#[cfg(test)]
 mod load;
+#[cfg(test)]
+mod mixed;
 #[cfg(test)]
 mod quality;
