@@ -4,6 +4,8 @@
 #![doc = document_features::document_features!()]
 
 pub mod answer;
+#[cfg(feature = "local-chat")]
+pub mod chat;
 pub mod chunk;
 pub mod embed;
 pub mod eval;

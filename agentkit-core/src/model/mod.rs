@@ -10,7 +10,7 @@ pub mod ollama;
 pub mod openai;
 mod secret;
 mod stream;
-#[cfg(feature = "http")]
+#[cfg(feature = "wire")]
 pub mod wire;
 
 use async_trait::async_trait;

@@ -38,6 +38,13 @@ async fn the_extractive_model_is_a_chat_model() {
     conformance::chat_model(&ExtractiveModel::new()).await;
 }
 
+#[cfg(feature = "local-chat")]
+#[tokio::test]
+async fn the_local_chat_model_is_a_chat_model() {
+    let options = agentkit_rag::chat::LocalOptions::default().max_tokens(16);
+    conformance::chat_model(&crate::chat::model(options).await).await;
+}
+
 #[tokio::test]
 async fn the_rag_agent_is_an_agent() {
     let (_folder, index) = index_of_the_suite().await;

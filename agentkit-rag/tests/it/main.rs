@@ -6,6 +6,8 @@ mod answer;
 mod answer_quality;
 #[cfg(test)]
 mod backup;
+#[cfg(all(test, feature = "local-chat"))]
+mod chat;
 #[cfg(test)]
 mod compat;
 #[cfg(test)]
