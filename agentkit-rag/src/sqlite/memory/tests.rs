@@ -1,5 +1,7 @@
 //! The session store keeps turns whole, in order, apart by tenant, and over a restart.
 
+use std::sync::Arc;
+
 use agentkit_core::testing::ScriptedModel;
 use agentkit_core::{CollectionName, Role, SummaryMemory, TenantId, forget_tenant};
 
