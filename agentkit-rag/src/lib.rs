@@ -8,6 +8,7 @@ pub mod chunk;
 pub mod embed;
 pub mod eval;
 mod index;
+pub mod ingest;
 pub mod load;
 pub mod models;
 mod source;

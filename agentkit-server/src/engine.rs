@@ -88,6 +88,11 @@ impl Engine {
         Arc::new(self.index.clone())
     }
 
+    /// The index itself.
+    pub(crate) fn index(&self) -> Index {
+        self.index.clone()
+    }
+
     /// Keeps documents.
     #[must_use]
     pub fn documents(&self) -> Arc<dyn DocumentStore> {
@@ -222,6 +227,6 @@ fn document(stored: StoredDocument) -> Document {
 }
 
 fn entry(listed: DocumentSummary) -> DocumentEntry {
-    let DocumentSummary { id, title, uri, bytes, chunks, .. } = listed;
-    DocumentEntry { id, title, uri, bytes, chunks }
+    let DocumentSummary { id, title, uri, bytes, source_hash, chunks, .. } = listed;
+    DocumentEntry { id, title, uri, bytes, source_hash, chunks }
 }

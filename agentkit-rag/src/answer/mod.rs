@@ -21,3 +21,8 @@ pub use extractive::ExtractiveModel;
 
 /// What an answer says when the passages do not support one.
 pub const REFUSAL: &str = "The sources do not say.";
+
+/// Where the sentences, items, rows and blocks of code of `text` end, in order.
+pub(crate) fn sentence_ends(text: &str) -> Vec<usize> {
+    sentence::units(text).into_iter().map(|unit| unit.outer_end).collect()
+}

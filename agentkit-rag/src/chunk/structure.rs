@@ -12,7 +12,7 @@ use super::{Chunk, Chunker};
 use crate::source::{SourceDocument, SourceKind};
 
 /// Tokens that models put around a text, and one for the line break after the context.
-const RESERVED_TOKENS: usize = 3;
+pub(super) const RESERVED_TOKENS: usize = 3;
 /// The context may take one part in this many of the model's tokens.
 const CONTEXT_SHARE: usize = 4;
 /// A chunk has at most this many bytes for each token of its budget: a word tokenizer makes one unknown token of
@@ -205,7 +205,7 @@ impl Plan<'_> {
         if let Some(section) = self.sections.get(at.saturating_sub(1)) {
             locator.heading_path = self.titles(&section.path).map(str::to_owned).collect();
         }
-        Chunk { span, locator, context }
+        Chunk { span, locator, context, parent: None }
     }
 
     /// The context line for a chunk that begins in section `first` and ends in section `last`.

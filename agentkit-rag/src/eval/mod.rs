@@ -3,7 +3,7 @@
 //! [`Dataset`] reads queries and judgements, [`evaluate`] runs every query through a retriever by each of some search
 //! plans, and [`Report`] holds the figures and the [`Run`]s behind them. [`Resampling`] says how far a figure can be
 //! trusted and whether one run is better than another; a [`Gate`] says whether a report reaches what it must. Answers are
-//! measured by [`evaluate_answers`], and what tells the questions that cannot be answered by [`Abstention`].
+//! measured by [`evaluate_answers`], chunks by [`evaluate_spans`], and what tells the questions that cannot be answered by [`Abstention`].
 
 mod abstention;
 mod answers;
@@ -22,6 +22,7 @@ mod records;
 mod report;
 mod run;
 mod scores;
+mod spans;
 mod stats;
 mod sweep;
 
@@ -38,5 +39,6 @@ pub use questions::{Question, read_questions};
 pub use report::{Latency, Report, RunReport};
 pub use run::{Ranked, Run};
 pub use scores::Scores;
+pub use spans::{SpanOptions, SpanQuestion, SpanReport, SpanScores, SpanSet, evaluate_spans};
 pub use stats::{Interval, PairedTest, Resampling};
 pub use sweep::{Dimension, sweep};

@@ -29,4 +29,6 @@ mod injection;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod mixed;
+#[cfg(test)]
 mod quality;

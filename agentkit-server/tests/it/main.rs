@@ -17,5 +17,6 @@ mod documents;
 mod doubles;
 mod eval;
 mod guards;
+mod ingest;
 mod lifecycle;
 mod support;

@@ -7,11 +7,13 @@ use agentkit_core::{Error, Result};
 use agentkit_rag::eval::{Dataset, Dimension, Metric, Minimum, NamedPlan, Question, read_questions};
 use clap::Args;
 
+use super::chunking::Cut;
 use crate::cli::Collection;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agentkit-server eval --dataset DIR
+  agentkit-server eval --chunking DIR --chunker sentence
   agentkit-server eval --dataset DIR --sweep k=1,10,60 --report sweep.md
   agentkit-server eval --dataset DIR --server http://127.0.0.1:8080 --collection docs
   agentkit-server eval --dataset DIR --min ndcg@10=0.70 --baseline before.json")]
@@ -36,7 +38,7 @@ pub(in crate::cli) struct Arguments {
 #[group(required = true, multiple = true)]
 pub(super) struct Input {
     /// Folder with corpus.jsonl, queries.jsonl and qrels.tsv, or questions.jsonl in place of the last two
-    #[arg(long, value_name = "DIR", required_unless_present_all = ["queries", "qrels"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["qrels", "chunking"])]
     dataset: Option<PathBuf>,
     /// Queries in place of the data set's: JSON Lines, TREC topics, or ids and texts with tabs between
     #[arg(long, value_name = "FILE")]
@@ -47,6 +49,12 @@ pub(super) struct Input {
     /// Questions with answers in place of the data set's questions.jsonl
     #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
+    /// Folder with corpora/*.md and questions.jsonl with the passages that answer them: measure how documents are cut
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dataset", "queries", "qrels", "server"])]
+    pub(super) chunking: Option<PathBuf>,
+    /// How documents are cut with --chunking
+    #[arg(long, value_enum, value_name = "NAME", default_value = "structure", requires = "chunking")]
+    pub(super) chunker: Cut,
 }
 
 /// What is measured.

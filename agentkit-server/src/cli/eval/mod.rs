@@ -2,6 +2,7 @@
 
 mod answers;
 mod arguments;
+mod chunking;
 mod files;
 mod show;
 mod target;
@@ -27,6 +28,10 @@ const GATED: &str = "hybrid";
 
 pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<ExitCode> {
     signals::cancel_when_stopped(&session.ctx);
+    if let Some(folder) = &arguments.input.chunking {
+        chunking::run(&session, folder, arguments.input.chunker, &arguments.method).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let dataset = arguments.input.dataset()?;
     let questions = if arguments.answers { arguments.input.questions()? } else { Vec::new() };
     let mut report = Report::new(Resampling::default().seed(arguments.method.seed));
