@@ -52,9 +52,9 @@ pub(super) struct Input {
     /// Folder with corpora/*.md and questions.jsonl with the passages that answer them: measure how documents are cut
     #[arg(long, value_name = "DIR", conflicts_with_all = ["dataset", "queries", "qrels", "server"])]
     pub(super) chunking: Option<PathBuf>,
-    /// How documents are cut with --chunking
-    #[arg(long, value_enum, value_name = "NAME", default_value = "structure", requires = "chunking")]
-    pub(super) chunker: Cut,
+    /// How documents are cut with --chunking [default: structure]
+    #[arg(long, value_enum, value_name = "NAME", requires = "chunking")]
+    pub(super) chunker: Option<Cut>,
 }
 
 /// What is measured.

@@ -29,7 +29,8 @@ const GATED: &str = "hybrid";
 pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<ExitCode> {
     signals::cancel_when_stopped(&session.ctx);
     if let Some(folder) = &arguments.input.chunking {
-        chunking::run(&session, folder, arguments.input.chunker, &arguments.method).await?;
+        let cut = arguments.input.chunker.unwrap_or_default();
+        chunking::run(&session, folder, cut, &arguments.method).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let dataset = arguments.input.dataset()?;
