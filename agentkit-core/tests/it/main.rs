@@ -18,6 +18,7 @@ mod conformance;
 mod dependencies;
 mod guards;
 mod injection;
+mod llama_cpp;
 mod models;
 mod openai_codec;
 mod openai_http;
