@@ -32,7 +32,8 @@ async fn a_real_server_keeps_the_contract() {
 #[tokio::test]
 async fn a_real_server_answers_in_pieces_and_states_usage() {
     let Some(model) = model() else { return };
-    let mut stream = model.stream(asked("Write a short poem about tea.", 40), &RunContext::new()).await.unwrap();
+    let mut stream =
+        model.stream(asked("Write a short poem about tea.", 40), &RunContext::new()).await.unwrap();
     let (mut deltas, mut text, mut usage) = (0, String::new(), None);
     while let Some(event) = stream.next().await {
         match event.unwrap() {
