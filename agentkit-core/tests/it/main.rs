@@ -21,6 +21,7 @@ mod injection;
 mod hand_off;
 mod mcp;
 mod memory_kinds;
+mod llama_cpp;
 mod models;
 mod openai_codec;
 mod openai_http;

@@ -42,7 +42,9 @@ use crate::models::{ModelSpec, ModelStore, NoProgress};
 /// An answer runs on one blocking thread, stops between two tokens and between two layers of a prompt, and starts from
 /// what the model has already read of the conversation, which it keeps for a few of them. Of a
 /// [request](ChatRequest), temperature, seed, stop sequences and limit of tokens are kept; a request without a seed is
-/// answered differently each time, unless the temperature is 0. A request that leaves no room for an answer is an
+/// answered differently each time, unless the temperature is 0. With an [output schema](agentkit_core::OutputSchema) no token is
+/// chosen that the schema does not allow, so an answer that ends with `Stop` is valid; what of JSON Schema is not kept is
+/// refused as unsupported. Tools are refused: small models are not made for them. A request that leaves no room for an answer is an
 /// invalid-input error. Usage counts the tokens of the prompt and all tokens that were generated, the one that ends the
 /// answer included.
 ///
@@ -184,7 +186,7 @@ impl Shared {
         let schema = request.output_schema.as_ref().map(|schema| &schema.schema);
         let constraint = schema.map(Constraint::new).transpose()?;
         let lines = prompt::lines(&request.messages, schema, vocabulary)?;
-        let text = self.template.render(&lines, &[])?;
+        let text = self.template.render(&lines)?;
         let context = self.info.context_tokens;
         // Nothing that long can be few enough tokens, and cutting it up would take its time.
         if text.len() > context.saturating_mul(vocabulary.longest()) {

@@ -22,7 +22,6 @@ pub(super) struct Template {
     environment: Environment<'static>,
     start: String,
     end: String,
-    tools: bool,
 }
 
 /// A message, as templates know it.
@@ -37,8 +36,6 @@ pub(super) struct Line {
 #[derive(Serialize)]
 struct Scope<'a> {
     messages: &'a [Line],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<&'a [serde_json::Value]>,
     add_generation_prompt: bool,
     bos_token: &'a str,
     eos_token: &'a str,
@@ -75,23 +72,16 @@ impl Template {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         environment.add_template_owned(NAME, source.to_owned())?;
-        let tools = environment.get_template(NAME)?.undeclared_variables(false).contains("tools");
-        Ok(Self { environment, start, end, tools })
-    }
-
-    /// Whether it writes down tools.
-    pub(super) fn knows_tools(&self) -> bool {
-        self.tools
+        Ok(Self { environment, start, end })
     }
 
     /// Writes a conversation, up to where the model goes on.
     ///
     /// # Errors
     /// Invalid input, if the template refuses the conversation.
-    pub(super) fn render(&self, messages: &[Line], tools: &[serde_json::Value]) -> Result<String> {
-        let tools = (!tools.is_empty()).then_some(tools);
+    pub(super) fn render(&self, messages: &[Line]) -> Result<String> {
         let (start, end) = (&self.start, &self.end);
-        let scope = Scope { messages, tools, add_generation_prompt: true, bos_token: start, eos_token: end };
+        let scope = Scope { messages, add_generation_prompt: true, bos_token: start, eos_token: end };
         let rendered = self.environment.get_template(NAME).and_then(|template| template.render(Serde(scope)));
         rendered.map_err(|error| {
             Error::invalid_input("the model's chat template does not take this conversation")
@@ -121,7 +111,7 @@ mod tests {
     }
 
     fn render(source: &str, messages: &[Line]) -> Result<String> {
-        Template::new(source, "<s>".into(), "</s>".into()).unwrap().render(messages, &[])
+        Template::new(source, "<s>".into(), "</s>".into()).unwrap().render(messages)
     }
 
     #[test]
@@ -152,12 +142,5 @@ mod tests {
     fn a_template_that_does_not_end_is_stopped() {
         let source = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}x{% endfor %}{% endfor %}{% endfor %}";
         assert!(render(source, &[]).unwrap_err().chain().contains("fuel"));
-    }
-
-    #[test]
-    fn it_is_seen_whether_a_template_knows_tools() {
-        let knows = |source| Template::new(source, String::new(), String::new()).unwrap().knows_tools();
-        assert!(knows("{% if tools %}{{ tools | tojson }}{% endif %}"));
-        assert!(!knows("{% for m in messages %}{{ m.content }}{% endfor %}"));
     }
 }

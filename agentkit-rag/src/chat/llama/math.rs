@@ -35,8 +35,11 @@ pub(super) fn attend(heads: &Heads<'_>, scores: &mut Vec<f32>, out: &mut [f32]) 
     #[expect(clippy::cast_precision_loss, reason = "heads are far smaller than 2^24")]
     let scale = (size as f32).sqrt().recip();
     for (query, out) in heads.queries.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
-        scores.clear();
-        scores.extend(heads.keys.chunks_exact(size).map(|key| dot(query, key) * scale));
+        scores.resize(heads.keys.len() / size, 0.0);
+        // A loop, because the closure of an adapter would not be compiled for the instruction set.
+        for (score, key) in scores.iter_mut().zip(heads.keys.chunks_exact(size)) {
+            *score = dot(query, key) * scale;
+        }
         softmax(scores);
         out.fill(0.0);
         for (score, value) in scores.iter().zip(heads.values.chunks_exact(size)) {
