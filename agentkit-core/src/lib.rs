@@ -15,7 +15,7 @@ mod id;
 mod memory;
 mod message;
 pub mod model;
-mod rerank;
+pub mod rerank;
 pub mod resilience;
 mod retrieve;
 #[cfg(feature = "schema")]
@@ -50,9 +50,10 @@ pub use model::{
 };
 pub use rerank::Reranker;
 pub use retrieve::{
-    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark,
-    Metadata, MetadataValue, Passage, Range, Retriever, Scalar, SearchPlan, SearchRequest, SearchResponse,
-    Span,
+    Conversation, Explanation, Filter, Fusion, Hit, Hyde, Leg, LegExplanation, Locator, MAX_QUERY_BYTES,
+    MAX_TOP_K, Mark, Metadata, MetadataValue, ModelRewriter, MultiQuery, Passage, QueryExplanation,
+    QueryRewriter, Range, RerankingRetriever, Retriever, RewritingRetriever, Scalar, SearchPlan,
+    SearchRequest, SearchResponse, Span, WeightedQuery,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;
