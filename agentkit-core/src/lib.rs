@@ -18,7 +18,7 @@ mod memory;
 mod message;
 pub mod model;
 mod quote;
-mod rerank;
+pub mod rerank;
 pub mod resilience;
 mod retrieve;
 #[cfg(feature = "schema")]
@@ -35,8 +35,8 @@ mod tool;
 
 pub use agent::{
     Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, CheckAction,
-    Citation, Cost, Decision, Deferral, DeferredCall, HandOff, MAX_MESSAGE_BYTES, Observation, Outcome, Parallel,
-    Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
+    Citation, Cost, Decision, Deferral, DeferredCall, HandOff, MAX_MESSAGE_BYTES, Observation, Outcome,
+    Parallel, Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
     RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent,
     ToolAgentBuilder, Verdict, validate_history,
 };
@@ -56,9 +56,10 @@ pub use model::{
 pub use quote::quote_lines;
 pub use rerank::Reranker;
 pub use retrieve::{
-    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark,
-    Metadata, MetadataValue, Passage, Range, Retriever, RetrieverTool, Scalar, SearchPlan, SearchRequest,
-    SearchResponse, Span,
+    Conversation, Explanation, Filter, Fusion, Hit, Hyde, Leg, LegExplanation, Locator, MAX_QUERY_BYTES,
+    MAX_TOP_K, Mark, Metadata, MetadataValue, ModelRewriter, MultiQuery, Passage, QueryExplanation,
+    QueryRewriter, Range, RerankingRetriever, Retriever, RetrieverTool, RewritingRetriever, Scalar,
+    SearchPlan, SearchRequest, SearchResponse, Span, WeightedQuery,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;
