@@ -92,7 +92,7 @@ mod tests {
     fn every_turn_is_a_chunk_with_its_speaker_and_the_turn_before() {
         let document = SourceDocument::text("interview", TRANSCRIPT).unwrap();
         let chunks = TurnChunker.chunk(&document, &str::len).unwrap();
-        assert_eq!(chunks.len(), 7);
+        assert_eq!(chunks.len(), 6);
         assert_eq!(chunks[1].context, "ANNA");
         let quote = chunks[1].span.slice(TRANSCRIPT).unwrap();
         assert!(quote.starts_with("ANNA: Green") && quote.ends_with("same leaves."), "{quote}");

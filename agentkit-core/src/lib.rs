@@ -12,11 +12,13 @@ mod context;
 mod embed;
 mod error;
 mod id;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 mod memory;
 mod message;
 pub mod model;
 mod quote;
-mod rerank;
+pub mod rerank;
 pub mod resilience;
 mod retrieve;
 #[cfg(feature = "schema")]
@@ -33,8 +35,8 @@ mod tool;
 
 pub use agent::{
     Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, CheckAction,
-    Citation, Cost, Decision, Deferral, DeferredCall, MAX_MESSAGE_BYTES, Observation, Outcome, Parallel,
-    Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
+    Citation, Cost, Decision, Deferral, DeferredCall, HandOff, MAX_MESSAGE_BYTES, Observation, Outcome,
+    Parallel, Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
     RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent,
     ToolAgentBuilder, Verdict, validate_history,
 };
@@ -43,7 +45,9 @@ pub use context::{CancelOnDrop, RunContext, TraceContext};
 pub use embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, RunId, SessionId, TenantId};
-pub use memory::{Memory, SessionKey, SessionSummary};
+pub use memory::{
+    Memory, SessionKey, SessionSummary, SummaryMemory, VectorMemory, WindowMemory, forget_tenant,
+};
 pub use message::{Message, Part, Role, ToolCall, ToolResult};
 pub use model::{
     Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, ModelInfo,
@@ -52,9 +56,10 @@ pub use model::{
 pub use quote::quote_lines;
 pub use rerank::Reranker;
 pub use retrieve::{
-    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark,
-    Metadata, MetadataValue, Passage, Range, Retriever, Scalar, SearchPlan, SearchRequest, SearchResponse,
-    Span,
+    Conversation, Explanation, Filter, Fusion, Hit, Hyde, Leg, LegExplanation, Locator, MAX_QUERY_BYTES,
+    MAX_TOP_K, Mark, Metadata, MetadataValue, ModelRewriter, MultiQuery, Passage, QueryExplanation,
+    QueryRewriter, Range, RerankingRetriever, Retriever, RetrieverTool, RewritingRetriever, Scalar,
+    SearchPlan, SearchRequest, SearchResponse, Span, WeightedQuery,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;

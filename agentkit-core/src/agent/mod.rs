@@ -8,7 +8,7 @@ mod tool_agent;
 
 use async_trait::async_trait;
 
-pub use self::compose::{AgentTool, Parallel, Refine, Route, Router, Sequence, Verdict};
+pub use self::compose::{AgentTool, HandOff, Parallel, Refine, Route, Router, Sequence, Verdict};
 pub use self::event::{AgentEvent, AgentEventKind, Citation, Outcome, Source};
 pub use self::run::{
     AgentRun, Cost, Decision, Deferral, DeferredCall, Price, ReadyCall, Resolution, RunChange, RunEnd,
@@ -16,6 +16,8 @@ pub use self::run::{
 };
 pub use self::stream::{AgentReply, AgentStream};
 pub use self::tool_agent::{CheckAction, Observation, RequestPatch, ToolAction, ToolAgent, ToolAgentBuilder};
+#[cfg(feature = "mcp")]
+pub(crate) use self::tool_agent::{Offered, Toolbox};
 use crate::context::RunContext;
 use crate::error::Result;
 use crate::id::{RunId, SessionId};

@@ -2,8 +2,8 @@
 
 #[cfg(feature = "anthropic")]
 pub mod anthropic;
-#[cfg(any(feature = "anthropic", feature = "ollama", feature = "openai"))]
-mod http;
+#[cfg(any(feature = "anthropic", feature = "ollama", feature = "openai", feature = "rerank"))]
+pub(crate) mod http;
 #[cfg(feature = "ollama")]
 pub mod ollama;
 #[cfg(feature = "openai")]

@@ -1,17 +1,25 @@
 //! The retriever contract: a typed question in, explained passages out.
 
+mod conversation;
 mod filter;
 mod locator;
 mod metadata;
 mod plan;
+mod reranking;
+mod rewrite;
+mod tool;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::conversation::Conversation;
 pub use self::filter::{Filter, Range};
 pub use self::locator::{Locator, Mark, Span};
 pub use self::metadata::{Metadata, MetadataValue, Scalar};
 pub use self::plan::{Fusion, SearchPlan};
+pub use self::reranking::RerankingRetriever;
+pub use self::rewrite::{Hyde, ModelRewriter, MultiQuery, QueryRewriter, RewritingRetriever, WeightedQuery};
+pub use self::tool::RetrieverTool;
 use crate::context::RunContext;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, DocumentId};
@@ -68,13 +76,22 @@ pub struct SearchRequest {
     pub filter: Option<Filter>,
     /// How to search.
     pub plan: SearchPlan,
+    /// What was said before the question. A retriever that does not rewrite questions takes no notice of it.
+    pub conversation: Conversation,
 }
 
 impl SearchRequest {
     /// Asks for the ten best hits by the default plan.
     #[must_use]
     pub fn new(scope: TenantScope, text: impl Into<String>) -> Self {
-        Self { scope, text: text.into(), top_k: 10, filter: None, plan: SearchPlan::default() }
+        Self {
+            scope,
+            text: text.into(),
+            top_k: 10,
+            filter: None,
+            plan: SearchPlan::default(),
+            conversation: Conversation::default(),
+        }
     }
 
     /// Asks for at most this many hits.
@@ -95,6 +112,13 @@ impl SearchRequest {
     #[must_use]
     pub fn plan(mut self, plan: SearchPlan) -> Self {
         self.plan = plan;
+        self
+    }
+
+    /// The question was asked in this conversation; see [`RewritingRetriever`].
+    #[must_use]
+    pub fn conversation(mut self, before: Conversation) -> Self {
+        self.conversation = before;
         self
     }
 
@@ -144,13 +168,16 @@ pub struct SearchResponse {
     pub matches: u64,
     /// The state of the index that was searched; grows with every commit.
     pub generation: u64,
+    /// What was searched for in place of the question; empty if it was the question itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<String>,
 }
 
 impl SearchResponse {
     /// An answer of these hits.
     #[must_use]
     pub fn new(hits: Vec<Hit>, matches: u64, generation: u64) -> Self {
-        Self { hits, matches, generation }
+        Self { hits, matches, generation, queries: Vec::new() }
     }
 }
 
@@ -200,13 +227,17 @@ pub struct Explanation {
     /// The reranker's score, if one was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reranked: Option<f32>,
+    /// What each of several queries for one question thought of this chunk; the score is the sum of their
+    /// contributions, and `legs` and `fusion` are those of the query that contributed most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<QueryExplanation>,
 }
 
 impl Explanation {
     /// Explains a score by its legs.
     #[must_use]
     pub fn new(legs: Vec<LegExplanation>, fusion: Option<Fusion>) -> Self {
-        Self { legs, fusion, reranked: None }
+        Self { legs, fusion, reranked: None, queries: Vec::new() }
     }
 }
 
@@ -220,6 +251,19 @@ pub struct LegExplanation {
     /// The leg's own score: cosine for dense, BM25 for lexical.
     pub score: f32,
     /// What the leg added to the final score.
+    pub contribution: f32,
+}
+
+/// The view that one of several queries for a question has of a hit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueryExplanation {
+    /// What was searched for.
+    pub query: String,
+    /// The chunk's rank for this query, counted from 1.
+    pub rank: usize,
+    /// Its score for this query.
+    pub score: f32,
+    /// What the query added to the final score.
     pub contribution: f32,
 }
 

@@ -60,10 +60,10 @@ impl Default for StructureChunker {
 impl StructureChunker {
     /// A chunker for a model that reads `max_tokens`, special tokens included.
     ///
-    /// The target is four fifths of that, and small are chunks under an eighth.
+    /// The target is five eighths of that, and small are chunks under an eighth.
     #[must_use]
     pub fn new(max_tokens: usize) -> Self {
-        Self { max: max_tokens, target: max_tokens / 5 * 4, small: max_tokens / 8 }
+        Self { max: max_tokens, target: max_tokens / 8 * 5, small: max_tokens / 8 }
     }
 
     /// Tokens after which a chunk ends at the next good place; chunks grow beyond it only to keep a section whole.

@@ -230,8 +230,8 @@ fn kill_after(folder: &Path, run: &str, after: Duration) -> bool {
 struct Seen {
     /// Calls whose outcome was reported as unknown.
     unknown: usize,
-    /// Those of them that had begun, and not ended.
-    begun: usize,
+    /// Those of them whose tool had begun, and not ended.
+    amid: usize,
     /// Calls that were made again under the same key.
     charged_again: usize,
 }
@@ -239,7 +239,7 @@ struct Seen {
 impl Seen {
     fn add(&mut self, other: &Self) {
         self.unknown += other.unknown;
-        self.begun += other.begun;
+        self.amid += other.amid;
         self.charged_again += other.charged_again;
     }
 }
@@ -268,7 +268,7 @@ async fn finished(folder: &Path, run: &str) -> Seen {
             assert!(result.starts_with("outcome unknown"), "{order}: {result}");
             assert!(count(&sent) <= 1, "{order} was sent {} times", count(&sent));
             seen.unknown += 1;
-            seen.begun += count(&sent) - count(&over);
+            seen.amid += count(&sent) - count(&over);
         }
     }
     seen

@@ -204,7 +204,8 @@ async fn cancelling_frees_the_core_between_two_layers() {
         waited.push(after.saturating_sub(alone));
     }
     println!("a passage takes {alone:?}; behind a cancelled batch it takes longer by {waited:?}");
-    assert!(waited.iter().min().unwrap() < &Duration::from_secs(1), "the batch went on: {waited:?}");
+    // A layer of a pass takes a third of the time of a passage; a whole pass twice, the batch forty times as long.
+    assert!(waited.iter().min().unwrap() < &alone, "the batch went on: {waited:?}");
 }
 
 #[tokio::test]

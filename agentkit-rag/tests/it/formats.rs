@@ -93,7 +93,8 @@ fn real_pdf_files_have_their_text_and_their_pages() {
         }
     }
     assert!(compared > 18, "only {compared} were compared");
-    assert!(short.len() <= 1, "{short:#?}");
+    // Of Arabic the reference sets the letters of a word apart.
+    assert!(short.iter().all(|file| file.contains("015-arabic")), "{short:#?}");
 }
 
 #[test]

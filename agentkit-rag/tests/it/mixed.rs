@@ -34,19 +34,25 @@ fn zip_bomb(path: &Path) {
     zip.finish().unwrap();
 }
 
+/// A PDF of forms each of which draws the next one twice.
 #[cfg(feature = "pdf")]
-/// A PDF that draws a form which draws itself, twice.
 fn endless_pdf() -> Vec<u8> {
-    let form =
-        "/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources <</XObject <</X 4 0 R>>>> /Length 19";
-    format!(
-        "%PDF-1.7\n1 0 obj\n<</Type /Catalog /Pages 2 0 R>>\nendobj\n\
-         2 0 obj\n<</Type /Pages /Count 1 /Kids [3 0 R]>>\nendobj\n\
-         3 0 obj\n<</Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 5 0 R /Resources <</XObject <</X 4 0 R>>>>>>\nendobj\n\
-         4 0 obj\n<<{form}>>\nstream\nq /X Do Q q /X Do Q\nendstream\nendobj\n\
-         5 0 obj\n<</Length 5>>\nstream\n/X Do\nendstream\nendobj\ntrailer\n<</Root 1 0 R>>\n"
-    )
-    .into_bytes()
+    let mut pdf = "%PDF-1.7\n1 0 obj\n<</Type /Catalog /Pages 2 0 R>>\nendobj\n\
+                   2 0 obj\n<</Type /Pages /Count 1 /Kids [3 0 R]>>\nendobj\n\
+                   3 0 obj\n<</Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R \
+                   /Resources <</XObject <</X 5 0 R>>>>>>\nendobj\n\
+                   4 0 obj\n<</Length 5>>\nstream\n/X Do\nendstream\nendobj\n"
+        .to_owned();
+    for form in 5..45 {
+        let next = form + 1;
+        pdf += &format!(
+            "{form} 0 obj\n<</Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources <</XObject <</X {next} 0 R>>>> \
+             /Length 19>>\nstream\nq /X Do Q q /X Do Q\nendstream\nendobj\n"
+        );
+    }
+    pdf += "45 0 obj\n<</Type /XObject /Subtype /Form /BBox [0 0 9 9] /Length 0>>\nstream\n\nendstream\nendobj\n\
+            trailer\n<</Root 1 0 R>>\n";
+    pdf.into_bytes()
 }
 
 /// Files made to do harm. Each is to be refused.

@@ -57,7 +57,10 @@ pub(super) async fn run(session: Session, arguments: Arguments) -> Result<()> {
     let report = job.report().clone();
     drop(job);
     let watched = arguments.watch && ended.as_ref().is_err_and(Error::is_stopped);
-    tell(&session, &report, ended.is_ok() || watched);
+    // What fails before it begins has nothing to tell.
+    if ended.is_ok() || report != IngestReport::default() {
+        tell(&session, &report, ended.is_ok() || watched);
+    }
     let closed = target.close().await;
     let ended = if watched { Ok(()) } else { ended };
     ended.and(closed).and(if is_empty(&report) { Err(nothing(&report)) } else { Ok(()) })

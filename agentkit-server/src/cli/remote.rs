@@ -118,6 +118,7 @@ impl Remote {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ErrorKind::InvalidInput
             }
+            StatusCode::NOT_FOUND => ErrorKind::NotFound,
             StatusCode::CONFLICT => ErrorKind::Conflict,
             StatusCode::INSUFFICIENT_STORAGE => ErrorKind::ResourceExhausted,
             StatusCode::INTERNAL_SERVER_ERROR => ErrorKind::Internal,

@@ -211,7 +211,7 @@ fn chunkers_are_measured_by_the_spans_they_let_find() {
         assert_eq!(objects[0]["recall"]["mean"], 1.0, "{chunker}: {objects:?}");
         precisions.push(objects[0]["precision"]["mean"].as_f64().unwrap());
     }
-    assert!(precisions[2] > precisions[1] && precisions[1] > precisions[0], "{precisions:?}");
+    assert!(precisions[2] > 2.0 * precisions[0], "sentences have less around them: {precisions:?}");
     for wrong in
         [&["--chunker", "sentence", "--dataset", "x"][..], &["--chunking", "spans", "--dataset", "x"]]
     {

@@ -19,4 +19,5 @@ mod eval;
 mod guards;
 mod ingest;
 mod lifecycle;
+mod mcp;
 mod support;

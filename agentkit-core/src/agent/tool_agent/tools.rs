@@ -17,6 +17,7 @@ use crate::agent::run::{ReadyCall, RunInput, StopReason};
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::ToolResult;
+use crate::tool::cut;
 
 type Running = FuturesUnordered<Pin<Box<dyn Future<Output = Returned> + Send>>>;
 
@@ -115,9 +116,9 @@ async fn call(planned: Planned, bounds: Bounds, ctx: RunContext) -> Returned {
     };
     let told = |content: String, is_error| ToolResult { call_id: call.id.clone(), content, is_error };
     let result = match result {
-        Ok(value) => Ok(told(cut(shown(value), bounds.result_bytes), false)),
+        Ok(value) => Ok(told(cut(&shown(value), bounds.result_bytes), false)),
         Err(error) if is_told(&error, tool.policy().tell_failures) => {
-            Ok(told(cut(error.message().to_owned(), bounds.result_bytes), true))
+            Ok(told(cut(error.message(), bounds.result_bytes), true))
         }
         Err(error) => {
             let (kind, message) = (error.kind(), error.message().to_owned());
@@ -149,14 +150,4 @@ fn shown(value: Value) -> String {
         Value::String(text) => text,
         other => other.to_string(),
     }
-}
-
-/// The text up to `most` bytes, and how much is missing.
-fn cut(text: String, most: usize) -> String {
-    if text.len() <= most {
-        return text;
-    }
-    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let (kept, rest) = text.split_at(end);
-    format!("{kept}\n[{} more bytes are not shown]", rest.len())
 }

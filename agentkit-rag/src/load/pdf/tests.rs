@@ -93,27 +93,34 @@ fn what_cannot_be_read_is_refused_by_name() {
     }
 }
 
+/// A file of forms each of which draws the next one twice, more often in the end than anybody can wait for.
+fn endless() -> Vec<u8> {
+    let xobject = |number: usize| format!("/Resources <</XObject <</X {number} 0 R>>>>");
+    let mut objects = vec![
+        "<</Type /Catalog /Pages 2 0 R>>".to_owned(),
+        "<</Type /Pages /Count 1 /Kids [3 0 R]>>".to_owned(),
+        format!("<</Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R {}>>", xobject(5)),
+        stream("/X Do"),
+    ];
+    for next in 6..46 {
+        let content = "q /X Do Q q /X Do Q";
+        objects.push(format!(
+            "<</Type /XObject /Subtype /Form /BBox [0 0 9 9] {} /Length {}>>\nstream\n{content}\nendstream",
+            xobject(next),
+            content.len()
+        ));
+    }
+    objects
+        .push("<</Type /XObject /Subtype /Form /BBox [0 0 9 9] /Length 0>>\nstream\n\nendstream".to_owned());
+    file(&objects, "")
+}
+
 #[test]
 fn endless_files_end_at_their_limits() {
     let many: Vec<String> = (0..20).map(|_| lines(&["Page."])).collect();
     let long = lines(&["tea tea tea tea"; 5_000]);
     let drawn = "0 0 1 1 re f ".repeat(200_000);
-    // A form that draws itself twice is drawn more often than anybody can wait for.
-    let form = "<</Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources <</XObject <</X 6 0 R>>>> /Length 11>>\n\
-                stream\n/X Do /X Do\nendstream";
-    let page = "<</Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 7 0 R /Resources <</XObject <</X 6 0 R>>>>>>";
-    let endless = file(
-        &[
-            "<</Type /Catalog /Pages 2 0 R>>".to_owned(),
-            "<</Type /Pages /Count 1 /Kids [5 0 R]>>".to_owned(),
-            "null".to_owned(),
-            "null".to_owned(),
-            page.to_owned(),
-            form.replace("/X Do /X Do", "q /X Do Q q /X Do Q").replace("/Length 11", "/Length 19"),
-            stream("/X Do"),
-        ],
-        "",
-    );
+    let endless = endless();
     let limits = LoadLimits::default;
     for (bytes, limits, said) in [
         (pdf(&many, "", &[]), LoadLimits { parts: 19, ..limits() }, "20 pages are over the limit of 19"),

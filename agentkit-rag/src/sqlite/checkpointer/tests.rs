@@ -73,7 +73,8 @@ async fn of_two_processes_that_carry_on_a_run_one_is_stopped() {
 
 #[tokio::test]
 async fn every_commit_is_synced_to_the_disk() {
-    let runs = Fixture::new().open().await;
+    let fixture = Fixture::new();
+    let runs = fixture.open().await;
     let read = |pragma: &'static str| sqlx::query_scalar::<_, i64>(pragma).fetch_one(&runs.database.pool);
     assert_eq!(read("PRAGMA synchronous").await.unwrap(), 2, "2 is FULL");
     let mode: String =

@@ -15,9 +15,10 @@ use super::super::output::Unit;
 use super::arguments::Method;
 
 /// How the documents are cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Cut {
     /// Along the structure, as every index does unless it is told otherwise
+    #[default]
     Structure,
     /// Sentence by sentence
     Sentence,
