@@ -60,6 +60,11 @@ fn a_killed_run_books_once_and_pays_after_approval() {
 }
 
 #[test]
+fn a_model_in_the_process_speaks_and_keeps_to_a_schema() {
+    prints("local_model", &["In the heart of the morning", "read again: nothing of", "\"age\""]);
+}
+
+#[test]
 fn an_own_retriever_is_evaluated() {
     prints("evaluate_retriever", &["nDCG"]);
 }
