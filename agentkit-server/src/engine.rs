@@ -8,7 +8,7 @@ use agentkit_core::{
     Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
     TenantScope,
 };
-use agentkit_rag::answer::{ExtractiveModel, RagAgent};
+use agentkit_rag::answer::{ExtractiveModel, MINILM_SUPPORT, RagAgent};
 use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
 use agentkit_rag::sqlite::SqliteMemory;
@@ -70,6 +70,9 @@ impl Engine {
             }
         };
         let mut agent = RagAgent::new(Arc::new(index.clone()), model);
+        if abstains(config) {
+            agent = agent.least_support(MINILM_SUPPORT);
+        }
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
@@ -162,7 +165,13 @@ pub(crate) async fn embedder(
     Ok(Arc::new(BertEmbedder::load_with(folder, BertOptions::default().precision(precision)).await?))
 }
 
-fn chat_model(chat: Option<&ChatConfig>) -> Result<Arc<dyn ChatModel>> {
+/// Whether support is judged by the threshold that was fixed for the default models; a chat model that reads judges better.
+fn abstains(config: &Config) -> bool {
+    config.chat.is_none() && config.model.is_none() && config.embedder != EmbedderChoice::Hashing
+}
+
+/// The chat model of the configuration, or the extractive one.
+pub(crate) fn chat_model(chat: Option<&ChatConfig>) -> Result<Arc<dyn ChatModel>> {
     let Some(chat) = chat else { return Ok(Arc::new(ExtractiveModel::new())) };
     let mut options = OpenAiOptions::new(chat.base_url.as_str(), chat.model.as_str());
     if let Some(key) = &chat.api_key {
