@@ -26,3 +26,4 @@ mod index;
 mod load;
 #[cfg(test)]
 mod quality;
+mod rerank;

@@ -10,6 +10,7 @@ use agentkit_rag::eval::{
 };
 use clap::Args;
 
+use super::around::Around;
 use crate::cli::Collection;
 
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ pub(in crate::cli) struct Arguments {
     pub(super) target: Where,
     #[command(flatten)]
     pub(super) method: Method,
+    #[command(flatten)]
+    pub(super) around: Around,
     /// Ask the agent the questions of questions.jsonl as well and judge its answers
     #[arg(long)]
     pub(super) answers: bool,
