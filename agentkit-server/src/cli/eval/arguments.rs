@@ -10,6 +10,7 @@ use agentkit_rag::eval::{
 };
 use clap::Args;
 
+use super::around::Around;
 use super::chunking::Cut;
 use crate::cli::Collection;
 
@@ -29,6 +30,8 @@ pub(in crate::cli) struct Arguments {
     pub(super) target: Where,
     #[command(flatten)]
     pub(super) method: Method,
+    #[command(flatten)]
+    pub(super) around: Around,
     /// Ask the agent the questions of questions.jsonl as well and judge its answers
     #[arg(long)]
     pub(super) answers: bool,
