@@ -72,8 +72,9 @@ impl Chunker for SemanticChunker {
                 context: chunk.context,
             })
             .collect();
-        let texts = regions.iter().flat_map(|region| windows(document, &region.sentences)).collect();
-        let mut vectors = self.embed(texts)?.into_iter();
+        let texts: Vec<String> =
+            regions.iter().flat_map(|region| windows(document, &region.sentences)).collect();
+        let mut vectors = self.embed(&texts)?.into_iter();
         let steps: Vec<Vec<f32>> = regions
             .iter()
             .map(|region| steps(&vectors.by_ref().take(region.sentences.len()).collect::<Vec<_>>()))
@@ -124,7 +125,7 @@ impl SemanticChunker {
     }
 
     /// Embeds on a thread of its own, so that it can wait wherever it was called.
-    fn embed(&self, texts: Vec<String>) -> Result<Vec<Embedding>> {
+    fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>> {
         let runtime = Handle::try_current().ok();
         let work = async {
             let ctx = RunContext::new();

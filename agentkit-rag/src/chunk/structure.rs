@@ -12,8 +12,8 @@ use super::{Chunk, Chunker};
 use crate::source::{SourceDocument, SourceKind};
 
 /// The sizes of the default, measured on the passages that answer questions (`docs/evaluation.md`).
-const DEFAULT_MAX: usize = 224;
-const DEFAULT_TARGET: usize = 160;
+const DEFAULT_MAX: usize = 216;
+const DEFAULT_TARGET: usize = 152;
 const DEFAULT_SMALL: usize = 32;
 /// Tokens that models put around a text, and one for the line break after the context.
 pub(super) const RESERVED_TOKENS: usize = 3;
