@@ -13,6 +13,7 @@ use agentkit_rag::embed::{BertEmbedder, CrossEncoder, LateInteraction};
 use clap::{Args, ValueEnum};
 
 use crate::cli::Session;
+use crate::cli::output::Unit;
 use crate::config::Config;
 use crate::engine::chat_model;
 
