@@ -50,9 +50,10 @@ pub use model::{
 };
 pub use rerank::Reranker;
 pub use retrieve::{
-    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark,
-    Metadata, MetadataValue, Passage, Range, Retriever, Scalar, SearchPlan, SearchRequest, SearchResponse,
-    Span,
+    Boosts, Derivation, Expansion, Explanation, Filter, FusedPart, Fusion, Hit, InputRange, Leg,
+    LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark, Matching, Metadata, MetadataValue, Passage,
+    Range, Ranked, Ranking, Retriever, Scalar, Scale, SearchPlan, SearchRequest, SearchResponse, Searcher,
+    Span, search_by_parts,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;
