@@ -19,6 +19,7 @@ mod embedded;
 mod engine;
 mod holder;
 pub mod http;
+mod mcp;
 pub mod synthetic;
 
 pub use documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};

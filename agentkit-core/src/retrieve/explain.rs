@@ -16,6 +16,10 @@ pub struct Explanation {
     /// The reranker's score, if one was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reranked: Option<f32>,
+    /// What each of several queries for one question thought of this chunk; the score is the sum of their
+    /// contributions, and `legs` and `fusion` are those of the query that contributed most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<QueryExplanation>,
     /// The whole computation; absent if the retriever does not give it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub derivation: Option<Derivation>,
@@ -32,7 +36,7 @@ impl Explanation {
     #[must_use]
     pub fn derived(legs: Vec<LegExplanation>, derivation: Derivation) -> Self {
         let (fusion, reranked) = (derivation.fusion(), derivation.reranked());
-        Self { legs, fusion, reranked, derivation: Some(derivation) }
+        Self { legs, fusion, reranked, derivation: Some(derivation), ..Self::default() }
     }
 
     /// The score computed again; `None` if the retriever did not say how.
@@ -52,6 +56,19 @@ pub struct LegExplanation {
     /// The leg's own score: cosine for dense, BM25 for lexical.
     pub score: f32,
     /// What the leg added to the final score.
+    pub contribution: f32,
+}
+
+/// The view that one of several queries for a question has of a hit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueryExplanation {
+    /// What was searched for.
+    pub query: String,
+    /// The chunk's rank for this query, counted from 1.
+    pub rank: usize,
+    /// Its score for this query.
+    pub score: f32,
+    /// What the query added to the final score.
     pub contribution: f32,
 }
 

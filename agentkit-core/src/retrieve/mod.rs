@@ -1,23 +1,31 @@
 //! The retriever contract: a typed question in, explained passages out.
 
+mod conversation;
 mod explain;
 mod filter;
 mod locator;
 mod metadata;
 mod plan;
 mod ranking;
+mod reranking;
+mod rewrite;
 mod searcher;
+mod tool;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub use self::explain::{Derivation, Explanation, FusedPart, Leg, LegExplanation};
+pub use self::conversation::Conversation;
+pub use self::explain::{Derivation, Explanation, FusedPart, Leg, LegExplanation, QueryExplanation};
 pub use self::filter::{Filter, Range};
 pub use self::locator::{Locator, Mark, Span};
 pub use self::metadata::{Metadata, MetadataValue, Scalar};
 pub use self::plan::{Boosts, Expansion, Fusion, InputRange, Matching, Scale, SearchPlan};
 pub use self::ranking::{Ranked, Ranking};
+pub use self::reranking::RerankingRetriever;
+pub use self::rewrite::{Hyde, ModelRewriter, MultiQuery, QueryRewriter, RewritingRetriever, WeightedQuery};
 pub use self::searcher::{Searcher, search_by_parts};
+pub use self::tool::RetrieverTool;
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, DocumentId};
@@ -100,6 +108,8 @@ pub struct SearchRequest {
     pub offset: usize,
     /// Fail with a conflict unless this is the state of the index, as the page before had it; `None` takes any.
     pub generation: Option<u64>,
+    /// What was said before the question. A retriever that does not rewrite questions takes no notice of it.
+    pub conversation: Conversation,
 }
 
 impl SearchRequest {
@@ -114,6 +124,7 @@ impl SearchRequest {
             plan: SearchPlan::default(),
             offset: 0,
             generation: None,
+            conversation: Conversation::default(),
         }
     }
 
@@ -187,6 +198,13 @@ impl SearchRequest {
         }
     }
 
+    /// The question was asked in this conversation; see [`RewritingRetriever`].
+    #[must_use]
+    pub fn conversation(mut self, before: Conversation) -> Self {
+        self.conversation = before;
+        self
+    }
+
     /// Checks the limits every retriever shares.
     ///
     /// # Errors
@@ -239,13 +257,16 @@ pub struct SearchResponse {
     pub matches: u64,
     /// The state of the index that was searched; grows with every commit.
     pub generation: u64,
+    /// What was searched for in place of the question; empty if it was the question itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<String>,
 }
 
 impl SearchResponse {
     /// An answer of these hits.
     #[must_use]
     pub fn new(hits: Vec<Hit>, matches: u64, generation: u64) -> Self {
-        Self { hits, matches, generation }
+        Self { hits, matches, generation, queries: Vec::new() }
     }
 }
 

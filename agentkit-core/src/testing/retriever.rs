@@ -132,7 +132,11 @@ impl Retriever for MemoryRetriever {
         let ranking = search.rank(&request.plan, &filter.into_iter().collect::<Vec<_>>())?;
         let page = ranking.entries.into_iter().skip(request.offset).take(request.top_k);
         let matches = search.allowed(&filter.into_iter().collect::<Vec<_>>()).count() as u64;
-        Ok(SearchResponse::new(page.map(|found| search.hit(found)).collect(), matches, store.generation))
+        Ok(SearchResponse::new(
+            page.filter_map(|found| search.hit(found)).collect(),
+            matches,
+            store.generation,
+        ))
     }
 }
 
@@ -180,14 +184,13 @@ impl<'s> Search<'s> {
         Ranking::of_leg(leg, found, depth)
     }
 
-    fn hit(&self, found: Ranked<&ChunkId>) -> Hit {
-        let chunk = self.chunks.iter().find(|chunk| chunk.passage.chunk_id == *found.key);
-        let chunk = chunk.copied().expect("what is ranked is a chunk of this search");
-        Hit {
+    fn hit(&self, found: Ranked<&ChunkId>) -> Option<Hit> {
+        let chunk = self.chunks.iter().find(|chunk| chunk.passage.chunk_id == *found.key)?;
+        Some(Hit {
             passage: chunk.passage.clone(),
             score: found.score,
             metadata: chunk.metadata.clone(),
             explanation: Explanation::derived(found.legs, found.derivation),
-        }
+        })
     }
 }

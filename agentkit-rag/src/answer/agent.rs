@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use agentkit_core::{
-    Agent, AgentInput, AgentReply, AgentStream, ChatModel, Memory, Result, Retriever, RunContext, SearchPlan,
-    TenantScope,
+    Agent, AgentInput, AgentReply, AgentStream, ChatModel, Memory, QueryRewriter, Result, Retriever,
+    RewritingRetriever, RunContext, SearchPlan, TenantScope,
 };
 use async_trait::async_trait;
 
+use super::history::HistoryRewriter;
 use super::run::Run;
 
 /// Passages asked of the retriever unless told otherwise.
@@ -49,6 +50,7 @@ const INSTRUCTIONS: &str = "Answer the question using only the numbered passages
 #[derive(Clone)]
 pub struct RagAgent {
     pub(super) retriever: Arc<dyn Retriever>,
+    pub(super) rewriter: Option<Arc<dyn QueryRewriter>>,
     pub(super) model: Arc<dyn ChatModel>,
     pub(super) memory: Option<Arc<dyn Memory>>,
     pub(super) top_k: usize,
@@ -63,6 +65,7 @@ impl RagAgent {
     pub fn new(retriever: Arc<dyn Retriever>, model: Arc<dyn ChatModel>) -> Self {
         Self {
             retriever,
+            rewriter: Some(Arc::new(HistoryRewriter::new())),
             model,
             memory: None,
             top_k: TOP_K,
@@ -93,6 +96,20 @@ impl RagAgent {
         self
     }
 
+    /// Makes questions fit to be searched for in this way; by default with [`HistoryRewriter`].
+    #[must_use]
+    pub fn rewriter(mut self, rewriter: Arc<dyn QueryRewriter>) -> Self {
+        self.rewriter = Some(rewriter);
+        self
+    }
+
+    /// Searches for each question as it was asked, whatever was said before it.
+    #[must_use]
+    pub fn without_rewriter(mut self) -> Self {
+        self.rewriter = None;
+        self
+    }
+
     /// Most tokens of passages given to the model, 6000 by default; less if the model's context is smaller.
     #[must_use]
     pub fn context_tokens(mut self, tokens: usize) -> Self {
@@ -118,6 +135,17 @@ impl RagAgent {
     pub async fn ask(&self, scope: &TenantScope, question: impl Into<String>) -> Result<AgentReply> {
         let input = AgentInput::new(scope.clone(), question);
         self.run(input, &RunContext::new()).await?.collect().await
+    }
+}
+
+impl RagAgent {
+    /// What searches for questions, rewritten if they are to be.
+    pub(super) fn searcher(&self) -> Arc<dyn Retriever> {
+        let retriever = self.retriever.clone();
+        match &self.rewriter {
+            Some(rewriter) => Arc::new(RewritingRetriever::new(retriever, rewriter.clone())),
+            None => retriever,
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! One run of the agent: its steps in order, and what becomes of the model's events.
 
 use agentkit_core::{
-    AgentEventKind, AgentInput, ChatEvent, ChatRequest, Emitter, Error, ErrorKind, FinishReason, Message,
-    Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey, Source,
+    AgentEventKind, AgentInput, ChatEvent, ChatRequest, Conversation, Emitter, Error, ErrorKind,
+    FinishReason, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey,
+    Source,
 };
 
 use super::REFUSAL;
 use super::agent::RagAgent;
 use super::cite::{MarkerReader, citation, support, without_markers};
-use super::contextual::standalone;
 use super::pack::{estimate_tokens, pack};
 
 /// Most messages recalled of a session.
@@ -40,8 +40,7 @@ impl Run {
         let trace_id = self.ctx.trace().trace_id();
         out.emit(AgentEventKind::Started { trace_id, session_id: self.input.session.clone() }).await?;
         let history = self.history().await?;
-        let query = standalone(&self.input.message, &user_turns(&history));
-        let sources = self.retrieve(&query, &history).await?;
+        let (query, sources) = self.retrieve(&history).await?;
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         out.emit(AgentEventKind::Retrieved { query, sources }).await?;
         if passages.is_empty() {
@@ -72,14 +71,19 @@ impl Run {
         Ok(turns.split_off(first))
     }
 
-    async fn retrieve(&self, query: &str, history: &[Turn]) -> Result<Vec<Source>> {
-        let mut request = SearchRequest::new(self.input.scope.clone(), query)
+    /// What was searched for, in its fullest form, and what was found.
+    async fn retrieve(&self, history: &[Turn]) -> Result<(String, Vec<Source>)> {
+        let said = history.iter().map(|turn| Message::text(turn.role, turn.text.as_str())).collect();
+        let mut request = SearchRequest::new(self.input.scope.clone(), self.input.message.as_str())
             .top_k(self.agent.top_k)
-            .plan(self.agent.plan.clone());
+            .plan(self.agent.plan.clone())
+            .conversation(Conversation::new(said));
         request.filter.clone_from(&self.input.filter);
-        let response = self.agent.retriever.search(&request, &self.ctx).await?;
+        let response = self.agent.searcher().search(&request, &self.ctx).await?;
+        let query = response.queries.into_iter().max_by_key(String::len).unwrap_or(request.text);
         let packed = pack(response.hits, self.passage_budget(history));
-        Ok((1..).zip(packed).map(|(number, (passage, score))| Source { number, passage, score }).collect())
+        let source = |(number, (passage, score))| Source { number, passage, score };
+        Ok((query, (1..).zip(packed).map(source).collect()))
     }
 
     /// Tokens the passages may have beside everything else the model is given.
@@ -135,10 +139,6 @@ impl Run {
 struct Turn {
     role: Role,
     text: String,
-}
-
-fn user_turns(history: &[Turn]) -> Vec<&str> {
-    history.iter().filter(|turn| turn.role == Role::User).map(|turn| turn.text.as_str()).collect()
 }
 
 /// An answer being made.

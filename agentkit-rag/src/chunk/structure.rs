@@ -12,7 +12,7 @@ use super::{Chunk, Chunker};
 use crate::source::{SourceDocument, SourceKind};
 
 /// Tokens that models put around a text, and one for the line break after the context.
-const RESERVED_TOKENS: usize = 3;
+pub(super) const RESERVED_TOKENS: usize = 3;
 /// The context may take one part in this many of the model's tokens.
 const CONTEXT_SHARE: usize = 4;
 /// A chunk has at most this many bytes for each token of its budget: a word tokenizer makes one unknown token of
@@ -60,10 +60,10 @@ impl Default for StructureChunker {
 impl StructureChunker {
     /// A chunker for a model that reads `max_tokens`, special tokens included.
     ///
-    /// The target is four fifths of that, and small are chunks under an eighth.
+    /// The target is five eighths of that, and small are chunks under an eighth.
     #[must_use]
     pub fn new(max_tokens: usize) -> Self {
-        Self { max: max_tokens, target: max_tokens / 5 * 4, small: max_tokens / 8 }
+        Self { max: max_tokens, target: max_tokens / 8 * 5, small: max_tokens / 8 }
     }
 
     /// Tokens after which a chunk ends at the next good place; chunks grow beyond it only to keep a section whole.
@@ -205,7 +205,7 @@ impl Plan<'_> {
         if let Some(section) = self.sections.get(at.saturating_sub(1)) {
             locator.heading_path = self.titles(&section.path).map(str::to_owned).collect();
         }
-        Chunk { span, locator, context }
+        Chunk { span, locator, context, parent: None }
     }
 
     /// The context line for a chunk that begins in section `first` and ends in section `last`.

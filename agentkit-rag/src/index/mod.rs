@@ -154,6 +154,9 @@ pub struct DocumentSummary {
     pub uri: Option<String>,
     /// Bytes of its source text.
     pub bytes: u64,
+    /// BLAKE3 hash of its source text, hexadecimal.
+    #[serde(default)]
+    pub source_hash: String,
     /// Number of its chunks.
     pub chunks: u64,
 }
@@ -556,6 +559,7 @@ fn summary(record: schema::DocumentRecord) -> DocumentSummary {
         title: record.title,
         uri: record.uri,
         bytes: record.bytes,
+        source_hash: record.source_hash,
         chunks: record.chunks,
     }
 }

@@ -76,6 +76,9 @@ pub(super) struct ChunkRecord {
     pub(super) context: String,
     pub(super) span: Span,
     pub(super) locator: Locator,
+    /// A larger span around it, to be shown in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) parent: Option<Span>,
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub(super) metadata: Metadata,
     /// Hash of what was embedded.

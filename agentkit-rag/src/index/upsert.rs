@@ -183,6 +183,7 @@ fn records(
             context: chunk.context.clone(),
             span: chunk.span,
             locator: chunk.locator.clone(),
+            parent: parent(document, chunk)?,
             metadata: document.metadata.clone(),
             content,
             language: None,
@@ -245,6 +246,17 @@ pub(super) fn source_text(record: &DocumentRecord, chunks: &[(ChunkRecord, u32)]
     } else {
         Err(damaged())
     }
+}
+
+/// The chunk's parent, if it is a span of the text around the chunk.
+fn parent(document: &SourceDocument, chunk: &Chunk) -> Result<Option<Span>> {
+    let Some(parent) = chunk.parent else { return Ok(None) };
+    slice(document, parent)?;
+    if parent.start <= chunk.span.start && chunk.span.end <= parent.end {
+        return Ok(Some(parent));
+    }
+    let (id, at) = (document.id.as_str(), chunk.span.start);
+    Err(Error::internal(format!("the chunker gave the chunk at {at} of document {id:?} a parent elsewhere")))
 }
 
 fn slice(document: &SourceDocument, span: Span) -> Result<&str> {

@@ -10,6 +10,7 @@ mod chat;
 mod documents;
 mod health;
 mod hosts;
+mod mcp;
 mod openapi;
 mod page;
 mod problem;
@@ -70,6 +71,7 @@ fn data_routes() -> Routes {
     vec![
         ("/chat", routing::post(chat::chat).layer(small)),
         ("/search", routing::post(search::search).layer(small)),
+        ("/mcp", routing::post(mcp::mcp).layer(small)),
         ("/documents", routing::get(documents::list)),
         (
             "/documents/{*id}",

@@ -38,6 +38,46 @@ pub(super) struct AgentReplySchema {
     session_id: Option<String>,
     /// The trace of the run.
     trace_id: String,
+    /// The run to resume, if it waits for somebody outside.
+    run_id: Option<String>,
+    /// The tool calls it waits for.
+    deferred: Option<Vec<DeferredCallSchema>>,
+}
+
+/// A tool call that waits for somebody outside.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DeferredCall)]
+pub(super) struct DeferredCallSchema {
+    /// The call, with the arguments to run it with.
+    call: ToolCallSchema,
+    /// What it waits for.
+    waits_for: DeferralSchema,
+}
+
+/// A tool call a model asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ToolCall)]
+pub(super) struct ToolCallSchema {
+    /// The call's id.
+    id: String,
+    /// The tool's name.
+    name: String,
+    /// Its arguments.
+    #[schema(value_type = Object)]
+    arguments: serde_json::Value,
+}
+
+/// What a deferred call waits for.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Deferral)]
+pub(super) enum DeferralSchema {
+    /// Somebody to approve it; then it is run here.
+    Approval,
+    /// The result of running it elsewhere.
+    Result,
 }
 
 /// One event of a stream; the first is `started`, the last `done` or `error`.
@@ -112,6 +152,13 @@ pub(super) enum AgentEventKindSchema {
         content: String,
         /// Whether it is an error.
         is_error: bool,
+    },
+    /// The run waits for somebody outside, and ends with outcome `waiting`.
+    Deferred {
+        /// The run to resume.
+        run_id: String,
+        /// The tool calls it waits for.
+        calls: Vec<DeferredCallSchema>,
     },
     /// What the models used.
     Usage {
@@ -310,6 +357,8 @@ pub(super) enum OutcomeSchema {
     Refused,
     /// With an answer cut off at the model's token limit.
     Truncated,
+    /// Not at all: it waits for somebody outside, and can be resumed.
+    Waiting,
 }
 
 /// Tokens used.

@@ -191,3 +191,30 @@ fn topics_and_judgements_of_trec_score_the_rankings_of_other_tools() {
     let (_, code, errors) = outcome(&folder, &["--queries", "topics", "--qrels", "qrels"]);
     assert!(code == Some(1) && errors.contains("there is nothing to search"), "{errors}");
 }
+
+#[test]
+fn chunkers_are_measured_by_the_spans_they_let_find() {
+    let folder = Folder::new();
+    let corpora = folder.path().join("spans/corpora");
+    fs::create_dir_all(&corpora).unwrap();
+    let text =
+        "Green tea is best at 80 degrees. ".to_owned() + &"Ships sail on the sea with the wind. ".repeat(80);
+    fs::write(corpora.join("tea.md"), text).unwrap();
+    let question = r#"{"id":"1","question":"how hot is green tea best?","corpus":"tea","references":[{"content":"","start_index":0,"end_index":32}]}"#;
+    fs::write(folder.path().join("spans/questions.jsonl"), question).unwrap();
+    let mut precisions = Vec::new();
+    for chunker in ["structure", "parent-child", "sentence", "semantic"] {
+        let (objects, code, errors) =
+            outcome(&folder, &["--chunking", "spans", "--chunker", chunker, "--depth", "1"]);
+        assert_eq!(code, Some(0), "{chunker}: {errors}");
+        assert_eq!((&objects[0]["chunker"], &objects[0]["questions"]), (&json!(chunker), &json!(1)));
+        assert_eq!(objects[0]["recall"]["mean"], 1.0, "{chunker}: {objects:?}");
+        precisions.push(objects[0]["precision"]["mean"].as_f64().unwrap());
+    }
+    assert!(precisions[2] > 2.0 * precisions[0], "sentences have less around them: {precisions:?}");
+    for wrong in
+        [&["--chunker", "sentence", "--dataset", "x"][..], &["--chunking", "spans", "--dataset", "x"]]
+    {
+        assert_eq!(outcome(&folder, wrong).1, Some(2), "{wrong:?}");
+    }
+}

@@ -176,6 +176,7 @@ impl SearchPlan {
     }
 
     /// Whether this node or one below it fulfils `condition`.
+    #[must_use]
     pub fn any(&self, condition: impl Fn(&SearchPlan) -> bool + Copy) -> bool {
         condition(self) || self.inputs().any(|input| input.any(condition))
     }

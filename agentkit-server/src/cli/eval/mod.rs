@@ -2,13 +2,17 @@
 
 mod answers;
 mod arguments;
+mod chunking;
 mod files;
+mod rewriting;
 mod show;
 mod target;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use agentkit_core::{Error, Result, TenantScope};
+use agentkit_core::{Error, Result, RewritingRetriever, TenantScope};
+use agentkit_rag::answer::HistoryRewriter;
 use agentkit_rag::eval::{
     Dataset, EvalOptions, Gate, Metric, NamedPlan, Report, Resampling, Run, RunReport, Scores, evaluate,
     sweep,
@@ -27,6 +31,17 @@ const GATED: &str = "hybrid";
 
 pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<ExitCode> {
     signals::cancel_when_stopped(&session.ctx);
+    if let Some(folder) = &arguments.input.chunking {
+        let cut = arguments.input.chunker.unwrap_or_default();
+        chunking::run(&session, folder, cut, &arguments.method).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(file) = &arguments.input.rewriting {
+        rewriting::measure(session.out, file)?;
+        if !arguments.input.is_named() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     let dataset = arguments.input.dataset()?;
     let questions = if arguments.answers { arguments.input.questions()? } else { Vec::new() };
     let mut report = Report::new(Resampling::default().seed(arguments.method.seed));
@@ -70,7 +85,7 @@ fn options(arguments: &Arguments, scope: &TenantScope, metrics: &[Metric]) -> Re
     if let Some(documents) = method.depth {
         options = options.depth(documents);
     }
-    Ok(options)
+    Ok(options.conversations(arguments.input.conversations()?))
 }
 
 /// The plans named, or the usual ones; with a sweep the plans named, or the default one, in every variation.
@@ -98,7 +113,9 @@ async fn search(
     let options = options.on_progress(move |step| {
         progress.set((step.run * step.total + step.done) as u64, Some((step.runs * step.total) as u64));
     });
-    evaluate(&*target.retriever, dataset, &options, &session.ctx).await
+    // Without conversations it hands everything on as it is.
+    let retriever = RewritingRetriever::new(target.retriever.clone(), Arc::new(HistoryRewriter::new()));
+    evaluate(&retriever, dataset, &options, &session.ctx).await
 }
 
 /// Adds the rankings of other tools.

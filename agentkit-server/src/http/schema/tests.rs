@@ -1,10 +1,10 @@
 //! What core writes fits the schemas that describe it, member by member.
 
 use agentkit_core::{
-    AgentEventKind, AgentReply, Boosts, ChunkId, Citation, Derivation, DocumentId, ErrorKind, Expansion,
-    Explanation, Filter, FusedPart, Fusion, Hit, Leg, LegExplanation, Locator, Mark, Matching, Metadata,
-    Outcome, Passage, Range, Scale, SearchPlan, SearchResponse, SessionId, Source, Span, ToolCall,
-    ToolResult, Usage,
+    AgentEventKind, AgentReply, Boosts, ChunkId, Citation, Deferral, DeferredCall, Derivation, DocumentId,
+    ErrorKind, Expansion, Explanation, Filter, FusedPart, Fusion, Hit, Leg, LegExplanation, Locator, Mark,
+    Matching, Metadata, Outcome, Passage, Range, RunId, Scale, SearchPlan, SearchResponse, SessionId, Source,
+    Span, ToolCall, ToolResult, Usage,
 };
 use agentkit_rag::Heading;
 use serde::Serialize;
@@ -45,8 +45,15 @@ fn citation() -> Citation {
     Citation { number: 1, document_id, chunk_id, title, quote, span, locator }
 }
 
+fn deferred() -> (RunId, Vec<DeferredCall>) {
+    let call = ToolCall { id: "1".into(), name: "n".into(), arguments: serde_json::json!({"a": 1}) };
+    let waits = [Deferral::Approval, Deferral::Result].map(|wait| DeferredCall::new(call.clone(), wait));
+    (RunId::new("r").unwrap(), waits.to_vec())
+}
+
 #[test]
 fn every_event_fits() {
+    let (run_id, calls) = deferred();
     let source = Source { number: 1, passage: passage(), score: 0.5 };
     let session_id = Some(SessionId::new("s").unwrap());
     for event in [
@@ -64,7 +71,9 @@ fn every_event_fits() {
             content: "c".into(),
             is_error: false,
         }),
+        AgentEventKind::Deferred { run_id, calls },
         AgentEventKind::Usage(Usage { input_tokens: 1, output_tokens: 2 }),
+        AgentEventKind::Done { outcome: Outcome::Waiting },
         AgentEventKind::Done { outcome: Outcome::Truncated },
         AgentEventKind::Error { kind: ErrorKind::Internal, message: "m".into() },
     ] {
@@ -78,6 +87,8 @@ fn replies_and_hits_fit() {
     reply.citations = vec![citation()];
     reply.sources = vec![Source { number: 1, passage: passage(), score: 0.5 }];
     reply.session_id = Some(SessionId::new("s").unwrap());
+    let (run_id, deferred) = deferred();
+    (reply.outcome, reply.run_id, reply.deferred) = (Outcome::Waiting, Some(run_id), deferred);
     fits::<AgentReplySchema>(&reply);
     fits::<AgentReplySchema>(&AgentReply::default());
 

@@ -294,7 +294,9 @@ fn explains_its_score(hit: &Hit, plan: &SearchPlan) {
     assert_eq!(explanation.fusion.is_some(), fused, "the explanation of {id} is wrong about fusion");
     let same = |value: f32| (value - hit.score).abs() <= TOLERANCE * hit.score.abs().max(1e-2);
     if explanation.reranked.is_none() {
-        let sum: f32 = explanation.legs.iter().map(|leg| leg.contribution).sum();
+        let of_legs = explanation.legs.iter().map(|leg| leg.contribution);
+        let of_queries = explanation.queries.iter().map(|query| query.contribution);
+        let sum: f32 = if explanation.queries.is_empty() { of_legs.sum() } else { of_queries.sum() };
         assert!(same(sum), "the score {} of {id} is not the sum {sum} of its contributions", hit.score);
     }
     if let Some(value) = explanation.recomputed() {

@@ -1,4 +1,11 @@
-//! The memory contract: what a conversation keeps between turns.
+//! The memory contract: what a conversation keeps between turns, and kinds of memory.
+//!
+//! [`WindowMemory`] keeps the newest messages in this process. Around any store, [`SummaryMemory`] puts a summary in the place
+//! of what is older than a budget of tokens, and [`VectorMemory`] finds earlier turns by their meaning.
+
+mod summary;
+mod vector;
+mod window;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -8,6 +15,10 @@ use crate::error::Result;
 use crate::id::SessionId;
 use crate::message::Message;
 use crate::scope::TenantScope;
+
+pub use self::summary::SummaryMemory;
+pub use self::vector::VectorMemory;
+pub use self::window::WindowMemory;
 
 /// Names one conversation of one tenant; cannot be formed without a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,7 +70,8 @@ impl SessionSummary {
 /// # Contract for implementers
 /// - `append` is atomic: a reader sees all of a turn's messages or none, in the order appended, and a
 ///   returned `append` is as durable as the store promises.
-/// - `recall` gives the newest `limit` messages, oldest first; an unknown session is empty, not an error.
+/// - `recall` gives the newest `limit` messages, oldest first; an unknown session is empty, not an error. A kind of
+///   memory that gives something else in the place of some of them says so; it never gives more than `limit`.
 /// - Sessions of different tenants never meet, whatever their ids.
 /// - `forget` removes every trace and says whether there was anything.
 #[async_trait]
@@ -105,4 +117,27 @@ pub trait Memory: Send + Sync {
     /// # Errors
     /// Unavailable, or stopped.
     async fn forget(&self, key: &SessionKey, ctx: &RunContext) -> Result<bool>;
+}
+
+/// Conversations listed at a time while a tenant is forgotten.
+const PAGE: usize = 100;
+
+/// Deletes every conversation of the scope's tenant; gives how many there were.
+///
+/// # Cancel safety
+/// If dropped, each conversation is deleted whole or not at all; call it again for the rest.
+///
+/// # Errors
+/// Unavailable, corrupt, or stopped; what was deleted until then is gone.
+pub async fn forget_tenant(memory: &dyn Memory, scope: &TenantScope, ctx: &RunContext) -> Result<u64> {
+    let (mut forgotten, mut after) = (0, None);
+    loop {
+        let page = memory.sessions(scope, after.as_ref(), PAGE, ctx).await?;
+        let Some(last) = page.last() else { return Ok(forgotten) };
+        after = Some(last.session.clone());
+        for listed in page {
+            let key = SessionKey::new(scope.clone(), listed.session);
+            forgotten += u64::from(memory.forget(&key, ctx).await?);
+        }
+    }
 }

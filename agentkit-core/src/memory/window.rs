@@ -22,8 +22,7 @@ const MAX_SESSIONS: usize = 10_000;
 ///
 /// # Examples
 /// ```
-/// use agentkit_core::testing::WindowMemory;
-/// use agentkit_core::{Memory, Message, RunContext, SessionId, SessionKey, TenantScope};
+/// use agentkit_core::{Memory, Message, RunContext, SessionId, SessionKey, TenantScope, WindowMemory};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let (memory, ctx) = (WindowMemory::with_window(2), RunContext::new());
