@@ -148,10 +148,10 @@ fn a_running_server_is_measured_and_asked_from_outside() {
 #[test]
 fn sweeps_try_every_combination_and_plans_may_be_named() {
     let folder = with_set();
-    let swept = ["--dataset", "set", "--sweep", "k=1,60", "--sweep", "candidates=1,2"];
+    let swept = ["--dataset", "set", "--sweep", "weights=[1,1],[3,1]", "--sweep", "candidates=1,2"];
     let (objects, code, errors) = outcome(&folder, &swept);
     assert_eq!((code, objects[0].as_object().unwrap().len()), (Some(0), 4), "{errors}");
-    assert_eq!(objects[0]["hybrid k=1 candidates=2"]["mrr"], 1.0);
+    assert_eq!(objects[0]["hybrid weights=[1,1] candidates=2"]["mrr"], 1.0);
     let named = r#"words={"lexical":{}}"#;
     let (objects, _, errors) =
         outcome(&folder, &["--dataset", "set", "--plan", named, "--run", "only.trec", "--depth", "1"]);
