@@ -17,7 +17,8 @@ pub mod mcp;
 mod memory;
 mod message;
 pub mod model;
-mod rerank;
+mod quote;
+pub mod rerank;
 pub mod resilience;
 mod retrieve;
 #[cfg(feature = "schema")]
@@ -33,9 +34,9 @@ pub mod testing;
 mod tool;
 
 pub use agent::{
-    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, Citation,
-    Cost, Decision, Deferral, DeferredCall, HandOff, MAX_MESSAGE_BYTES, Observation, Outcome, Parallel,
-    Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
+    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, CheckAction,
+    Citation, Cost, Decision, Deferral, DeferredCall, HandOff, MAX_MESSAGE_BYTES, Observation, Outcome,
+    Parallel, Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
     RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent,
     ToolAgentBuilder, Verdict, validate_history,
 };
@@ -52,11 +53,14 @@ pub use model::{
     Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, ModelInfo,
     OutputSchema, PassageCitation, Usage, complete,
 };
+pub use quote::quote_lines;
 pub use rerank::Reranker;
 pub use retrieve::{
-    Explanation, Filter, Fusion, Hit, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark,
-    Metadata, MetadataValue, Passage, Range, Retriever, RetrieverTool, Scalar, SearchPlan, SearchRequest,
-    SearchResponse, Span,
+    Boosts, Conversation, Derivation, Expansion, Explanation, Filter, FusedPart, Fusion, Hit, Hyde,
+    InputRange, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark, Matching, Metadata,
+    MetadataValue, ModelRewriter, MultiQuery, Passage, QueryExplanation, QueryRewriter, Range, Ranked,
+    Ranking, RerankingRetriever, Retriever, RetrieverTool, RewritingRetriever, Scalar, Scale, SearchPlan,
+    SearchRequest, SearchResponse, Searcher, Span, WeightedQuery, search_by_parts,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;

@@ -15,7 +15,7 @@ pub use self::run::{
     RunInput, RunLimits, RunSettings, RunStep, RunTotals, StopReason, validate_history,
 };
 pub use self::stream::{AgentReply, AgentStream};
-pub use self::tool_agent::{Observation, RequestPatch, ToolAction, ToolAgent, ToolAgentBuilder};
+pub use self::tool_agent::{CheckAction, Observation, RequestPatch, ToolAction, ToolAgent, ToolAgentBuilder};
 #[cfg(feature = "mcp")]
 pub(crate) use self::tool_agent::{Offered, Toolbox};
 use crate::context::RunContext;

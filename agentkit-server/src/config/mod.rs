@@ -9,13 +9,17 @@
 //! | `max_concurrent_requests` | `AGENTKIT_MAX_CONCURRENT_REQUESTS` | requests worked on at once, 512 |
 //! | `request_timeout_seconds` | `AGENTKIT_REQUEST_TIMEOUT_SECONDS` | longest request, 60 |
 //! | `shutdown_grace_seconds` | `AGENTKIT_SHUTDOWN_GRACE_SECONDS` | time to finish when stopping, 30 |
+//! | `chat.kind` | `AGENTKIT_CHAT__KIND` | `openai` for such a service, or `local` for a model in this process |
 //! | `chat.base_url` | `AGENTKIT_CHAT__BASE_URL` | an OpenAI-compatible service that writes the answers |
-//! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model |
+//! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model; of a local one a GGUF file, a folder that holds one, or `smollm2` |
 //! | `chat.api_key` | `AGENTKIT_CHAT__API_KEY` | its key, if it needs one |
+//! | `chat.context_tokens` | `AGENTKIT_CHAT__CONTEXT_TOKENS` | most tokens of a conversation with a local model, 4096 |
+//! | `chat.parallel` | `AGENTKIT_CHAT__PARALLEL` | answers that a local model makes at the same time, 1 |
 //!
 //! Two more variables stand for flags: `AGENTKIT_CONFIG` for `--config`, `AGENTKIT_LOG` for `--log`. Models are kept
 //! in `AGENTKIT_CACHE_DIR`.
 
+mod chat;
 mod reader;
 mod secret;
 #[cfg(test)]
@@ -30,6 +34,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use self::chat::{ChatConfig, HostedChat, LocalChatConfig};
 use self::reader::Reader;
 pub use self::secret::Secret;
 use crate::http::Limits;
@@ -53,7 +58,7 @@ pub struct Config {
     pub model: Option<PathBuf>,
     /// How much the service takes on.
     pub limits: Limits,
-    /// A hosted chat model; answers are extractive without one.
+    /// The chat model; answers are extractive without one.
     pub chat: Option<ChatConfig>,
 }
 
@@ -70,18 +75,6 @@ pub enum EmbedderChoice {
     MinilmInt8,
     /// Hashes of words: instant and repeatable, but without meaning; for tests.
     Hashing,
-}
-
-/// An OpenAI-compatible chat model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ChatConfig {
-    /// Where its API begins, for example `http://localhost:11434/v1`.
-    pub base_url: String,
-    /// The model's name.
-    pub model: String,
-    /// The key, if the service needs one.
-    pub api_key: Option<Secret>,
 }
 
 /// Settings given as flags; they override everything else.
@@ -145,7 +138,7 @@ impl Config {
             embedder: reader.value("embedder").unwrap_or_default(),
             model: reader.parsed("model", parse_folder),
             limits: limits(&mut reader),
-            chat: chat(&mut reader),
+            chat: chat::read(&mut reader),
         };
         reader.finish()?;
         Ok(config)
@@ -179,11 +172,7 @@ impl Config {
             ("shutdown_grace_seconds", self.limits.shutdown_grace.as_secs().into()),
         ];
         entries.extend(self.model.as_deref().map(|model| ("model", folder(model))));
-        if let Some(chat) = &self.chat {
-            entries.push(("chat.base_url", chat.base_url.clone().into()));
-            entries.push(("chat.model", chat.model.clone().into()));
-            entries.extend(chat.api_key.as_ref().map(|key| ("chat.api_key", key.to_string().into())));
-        }
+        entries.extend(self.chat.iter().flat_map(ChatConfig::entries));
         entries
     }
 }
@@ -198,21 +187,6 @@ fn limits(reader: &mut Reader) -> Limits {
         seconds(reader, "request_timeout_seconds", 3600).unwrap_or(limits.request_timeout);
     limits.shutdown_grace = seconds(reader, "shutdown_grace_seconds", 3600).unwrap_or(limits.shutdown_grace);
     limits
-}
-
-fn chat(reader: &mut Reader) -> Option<ChatConfig> {
-    let base_url = reader.parsed("chat.base_url", parse_url);
-    let model: Option<String> = reader.value("chat.model");
-    let api_key: Option<Secret> = reader.secret("chat.api_key");
-    match (base_url, model) {
-        (Some(base_url), Some(model)) => Some(ChatConfig { base_url, model, api_key }),
-        (base_url, model) => {
-            if base_url.is_some() || model.is_some() || api_key.is_some() {
-                reader.problem("chat: a hosted model needs both chat.base_url and chat.model");
-            }
-            None
-        }
-    }
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {

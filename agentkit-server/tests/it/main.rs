@@ -10,12 +10,14 @@
 mod answers;
 mod bad_input;
 mod bench;
+mod cancel;
 mod cli;
 mod description;
 mod documents;
 mod doubles;
 mod eval;
 mod guards;
+mod ingest;
 mod lifecycle;
 mod mcp;
 mod support;

@@ -68,10 +68,10 @@ impl Driver {
     }
 
     async fn await_one(&mut self, running: &mut Running) -> Result<()> {
-        let next = self.ctx.run(async { Ok(running.next().await) }).await;
+        let next = self.within(async { Ok(running.next().await) }).await;
         match next {
             Ok(None) => return Ok(()),
-            Ok(Some(Returned { result: Ok(result), .. })) => self.feed(RunInput::ToolSettled(result)).await?,
+            Ok(Some(Returned { result: Ok(result), .. })) => self.take_result(result).await?,
             Ok(Some(Returned { call_id, result: Err(reason) })) => {
                 self.feed(RunInput::ToolFailed { call_id, reason }).await?;
             }
@@ -82,6 +82,17 @@ impl Driver {
         }
         self.write_down().await?;
         self.tick().await
+    }
+
+    /// Tells the run of a result as the checks leave it.
+    async fn take_result(&mut self, result: ToolResult) -> Result<()> {
+        let call_id = result.call_id.clone();
+        let reason = match self.parts.guards.result.pass(result, &self.ctx).await {
+            Ok(Ok(result)) => return self.feed(RunInput::ToolSettled(result)).await,
+            Ok(Err(message)) => StopReason::Refused { message },
+            Err(error) => self.reason(&error, |kind, message| StopReason::Hook { kind, message }),
+        };
+        self.feed(RunInput::ToolFailed { call_id, reason }).await
     }
 }
 

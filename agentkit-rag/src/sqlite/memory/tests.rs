@@ -1,5 +1,7 @@
 //! The session store keeps turns whole, in order, apart by tenant, and over a restart.
 
+use std::sync::Arc;
+
 use agentkit_core::testing::ScriptedModel;
 use agentkit_core::{CollectionName, Role, SummaryMemory, TenantId, forget_tenant};
 
@@ -163,7 +165,8 @@ async fn a_damaged_row_is_named_and_other_sessions_go_on() {
 async fn files_that_are_no_session_store_are_refused_with_a_reason() {
     let fixture = Fixture::new();
     let memory = fixture.open().await;
-    sqlx::query("UPDATE _sqlx_migrations SET version = 9999").execute(&memory.database.pool).await.unwrap();
+    let newer = "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1";
+    sqlx::query(newer).execute(&memory.database.pool).await.unwrap();
     memory.close().await;
     assert_eq!(SqliteMemory::open(&fixture.path()).await.unwrap_err().kind(), ErrorKind::Mismatch);
 

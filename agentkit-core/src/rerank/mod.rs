@@ -1,5 +1,8 @@
 //! The reranker contract: a second, closer look at a few passages.
 
+#[cfg(feature = "rerank")]
+pub mod http;
+
 use async_trait::async_trait;
 
 use crate::context::RunContext;
