@@ -172,7 +172,7 @@ fn main() {
     let ours = move |query: String| {
         let index = index.clone();
         async move {
-            let lexical = SearchPlan::Lexical { candidates: TOP_K };
+            let lexical = SearchPlan::lexical().candidates(TOP_K);
             let request = SearchRequest::new(TenantScope::local(), query).plan(lexical).top_k(TOP_K);
             let response = index.search(&request, &RunContext::new()).await.expect("the search succeeds");
             response.hits.into_iter().map(|hit| hit.passage.text.into_bytes()).collect()

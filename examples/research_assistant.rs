@@ -12,8 +12,8 @@ use std::sync::Arc;
 use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
 use agentkit_core::{
     Agent, AgentEventKind, AgentInput, AgentReply, AgentTool, Capabilities, ChatEvent, ChatModel,
-    ChatRequest, ChatStream, DocumentId, Error, FinishReason, FunctionTool, Message, ModelInfo, Part, Refine,
-    Result, Role, RunContext, TenantScope, ToolAgent, ToolCall, Verdict,
+    ChatRequest, ChatStream, DocumentId, Error, FinishReason, FunctionTool, Message, ModelInfo, Observation,
+    Part, Refine, Result, Role, RunContext, TenantScope, ToolAgent, ToolCall, Verdict,
 };
 use agentkit_rag::Index;
 use agentkit_rag::answer::{ExtractiveModel, RagAgent};
@@ -47,7 +47,6 @@ async fn main() -> Result<()> {
         team(model, index, &scope)?.run(AgentInput::new(scope.clone(), question), &RunContext::new()).await?;
     while let Some(event) = run.next().await {
         match event.kind {
-            AgentEventKind::ToolCalled(call) => println!("- {} {}", call.name, call.arguments),
             AgentEventKind::Delta { text } => println!("\n{text}"),
             AgentEventKind::Error { kind, message } => return Err(Error::new(kind, message)),
             _ => {}
@@ -73,11 +72,21 @@ fn team(model: Arc<dyn ChatModel>, index: Arc<Index>, scope: &TenantScope) -> Re
         .instructions(INSTRUCTIONS)
         .tool(Arc::new(search))
         .tool(Arc::new(reader(index.clone(), scope.clone())))
+        .observe(show_calls)
         .build()?;
     let scope = scope.clone();
     Ok(Refine::new(Arc::new(host), move |_question, draft, ctx| {
         judge(index.clone(), scope.clone(), draft, ctx)
     }))
+}
+
+/// Shows what the host does; of drafts that are judged, the stream tells nothing.
+fn show_calls(observation: &Observation<'_>) {
+    if let Observation::ModelAnswered { response } = observation {
+        for call in &response.tool_calls {
+            println!("- {} {}", call.name, call.arguments);
+        }
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]

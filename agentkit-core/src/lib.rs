@@ -56,10 +56,11 @@ pub use model::{
 pub use quote::quote_lines;
 pub use rerank::Reranker;
 pub use retrieve::{
-    Conversation, Explanation, Filter, Fusion, Hit, Hyde, Leg, LegExplanation, Locator, MAX_QUERY_BYTES,
-    MAX_TOP_K, Mark, Metadata, MetadataValue, ModelRewriter, MultiQuery, Passage, QueryExplanation,
-    QueryRewriter, Range, RerankingRetriever, Retriever, RetrieverTool, RewritingRetriever, Scalar,
-    SearchPlan, SearchRequest, SearchResponse, Span, WeightedQuery,
+    Boosts, Conversation, Derivation, Expansion, Explanation, Filter, FusedPart, Fusion, Hit, Hyde,
+    InputRange, Leg, LegExplanation, Locator, MAX_QUERY_BYTES, MAX_TOP_K, Mark, Matching, Metadata,
+    MetadataValue, ModelRewriter, MultiQuery, Passage, QueryExplanation, QueryRewriter, Range, Ranked,
+    Ranking, RerankingRetriever, Retriever, RetrieverTool, RewritingRetriever, Scalar, Scale, SearchPlan,
+    SearchRequest, SearchResponse, Searcher, Span, WeightedQuery, search_by_parts,
 };
 pub use scope::TenantScope;
 pub use stream::Emitter;

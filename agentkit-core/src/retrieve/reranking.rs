@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{MAX_TOP_K, Retriever, SearchRequest, SearchResponse};
+use super::{Derivation, Expansion, Hit, MAX_TOP_K, Retriever, SearchRequest, SearchResponse};
 use crate::context::RunContext;
 use crate::error::{Error, Result};
 use crate::rerank::Reranker;
@@ -72,8 +72,7 @@ impl RerankingRetriever {
             return Err(Error::internal(format!("reranker {name} gave {got} scores for {asked} passages")));
         }
         for (hit, score) in hits.iter_mut().zip(scores) {
-            hit.score = score;
-            hit.explanation.reranked = Some(score);
+            rescore(hit, self.reranker.name(), score);
         }
         hits.sort_by(|a, b| {
             b.score.total_cmp(&a.score).then_with(|| a.passage.chunk_id.cmp(&b.passage.chunk_id))
@@ -81,11 +80,19 @@ impl RerankingRetriever {
         let mut lowest = hits.last().map_or(0.0, |hit| hit.score);
         for hit in rest {
             lowest = lowest.next_down();
-            hit.score = lowest;
-            hit.explanation.reranked = Some(lowest);
+            rescore(hit, self.reranker.name(), lowest);
         }
         Ok(())
     }
+}
+
+/// Gives a hit the reranker's score.
+fn rescore(hit: &mut Hit, reranker: &str, score: f32) {
+    let before = Derivation::Given { by: "retriever".into(), rank: 1, score: hit.score };
+    let from = Box::new(hit.explanation.derivation.take().unwrap_or(before));
+    hit.explanation.derivation = Some(Derivation::Reranked { reranker: reranker.to_owned(), score, from });
+    hit.explanation.reranked = Some(score);
+    hit.score = score;
 }
 
 #[async_trait]
@@ -93,12 +100,24 @@ impl Retriever for RerankingRetriever {
     async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
         request.validate()?;
         let mut wider = request.clone();
-        wider.top_k = request.top_k.max(self.candidates);
+        wider.offset = 0;
+        wider.top_k = (request.offset + request.top_k).max(self.candidates).min(MAX_TOP_K);
         let mut found = self.retriever.search(&wider, ctx).await?;
         let query = found.queries.iter().max_by_key(|query| query.len()).unwrap_or(&request.text).clone();
         self.rerank(&query, &mut found, ctx).await?;
+        found.hits.drain(..request.offset.min(found.hits.len()));
         found.hits.truncate(request.top_k);
         Ok(found)
+    }
+
+    async fn expand(
+        &self,
+        request: &SearchRequest,
+        hits: Vec<Hit>,
+        to: Expansion,
+        ctx: &RunContext,
+    ) -> Result<Vec<Hit>> {
+        self.retriever.expand(request, hits, to, ctx).await
     }
 }
 

@@ -59,7 +59,8 @@ impl Respond for Overlap {
         let passages: Vec<String> = serde_json::from_value(body["texts"].clone()).unwrap();
         let query = body["query"].as_str().unwrap().to_owned();
         let ctx = RunContext::new();
-        let scores = OverlapReranker::new().rerank(&query, passages, &ctx);
+        let reranker = OverlapReranker::new();
+        let scores = reranker.rerank(&query, passages, &ctx);
         let scores = futures_util::FutureExt::now_or_never(scores).unwrap().unwrap();
         let scored =
             scores.iter().enumerate().rev().map(|(index, score)| json!({"index": index, "score": score}));

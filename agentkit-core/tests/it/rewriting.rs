@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use agentkit_core::testing::{MemoryRetriever, ScriptedModel, ScriptedTurn, conformance};
+use agentkit_core::testing::{MemoryRetriever, OverlapReranker, ScriptedModel, ScriptedTurn, conformance};
 use agentkit_core::{
-    Conversation, Error, Hyde, Message, Metadata, ModelRewriter, MultiQuery, QueryRewriter, Result,
-    Retriever, RewritingRetriever, RunContext, SearchPlan, SearchRequest, SearchResponse, TenantScope,
-    WeightedQuery,
+    Conversation, Error, Hyde, Message, Metadata, ModelRewriter, MultiQuery, QueryRewriter, Reranker,
+    RerankingRetriever, Result, Retriever, RewritingRetriever, RunContext, SearchPlan, SearchRequest,
+    SearchResponse, TenantScope, WeightedQuery,
 };
 use async_trait::async_trait;
 
@@ -95,7 +95,7 @@ async fn a_made_up_answer_is_searched_for_by_meaning_only() {
     let plans: Vec<_> = rewritten.iter().map(|query| query.plan.clone()).collect();
     assert_eq!(plans, [None, Some(SearchPlan::dense())]);
     let model = Arc::new(ScriptedModel::saying("Tea is best at 80 degrees."));
-    let found = search(Hyde::new(model), &request("degrees")).await;
+    let found = search(Hyde::new(model).weight(2.0), &request("degrees")).await;
     assert_eq!(found.hits[0].passage.document_id.as_str(), "tea");
 }
 
@@ -161,4 +161,46 @@ async fn a_rewriting_retriever_keeps_the_contract_of_retrievers() {
     let inner = MemoryRetriever::new();
     conformance::ingest_fixture(&inner).unwrap();
     conformance::retriever(&RewritingRetriever::new(Arc::new(inner), Arc::new(Twice))).await;
+}
+
+#[tokio::test]
+async fn the_best_hits_are_ordered_anew_and_the_rest_follows() {
+    let retriever = RerankingRetriever::new(documents(), Arc::new(OverlapReranker::new())).candidates(2);
+    let found = retriever.search(&request("boils water degrees"), &RunContext::new()).await.unwrap();
+    assert_eq!(found.hits[0].passage.document_id.as_str(), "kettle");
+    assert_eq!(found.hits.len(), 3);
+    for pair in found.hits.windows(2) {
+        assert!(pair[0].score > pair[1].score, "{found:?}");
+    }
+    assert!(found.hits.iter().all(|hit| hit.explanation.reranked == Some(hit.score)));
+    let one = retriever.search(&request("boils water degrees").top_k(1), &RunContext::new()).await.unwrap();
+    assert_eq!(one.hits, found.hits[..1]);
+}
+
+/// Gives one score, however many are asked for.
+struct Short;
+
+#[async_trait]
+impl Reranker for Short {
+    fn name(&self) -> &'static str {
+        "short"
+    }
+
+    async fn rerank(&self, _: &str, _: Vec<String>, _: &RunContext) -> Result<Vec<f32>> {
+        Ok(vec![1.0])
+    }
+}
+
+#[tokio::test]
+async fn a_reranker_that_leaves_scores_out_is_an_error_that_names_it() {
+    let retriever = RerankingRetriever::new(documents(), Arc::new(Short));
+    let error = retriever.search(&request("tea"), &RunContext::new()).await.unwrap_err();
+    assert!(error.message().contains("short"), "{error}");
+}
+
+#[tokio::test]
+async fn a_reranking_retriever_keeps_the_contract_of_retrievers() {
+    let inner = MemoryRetriever::new();
+    conformance::ingest_fixture(&inner).unwrap();
+    conformance::retriever(&RerankingRetriever::new(Arc::new(inner), Arc::new(OverlapReranker::new()))).await;
 }

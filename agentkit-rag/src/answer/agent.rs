@@ -27,7 +27,7 @@ const INSTRUCTIONS: &str = "Answer the question using only the numbered passages
 /// A run recalls the session, makes a follow-up question stand alone, retrieves, gives the model what fits into
 /// its budget, and streams its answer. Every citation quotes the source text at its span: a model that cites
 /// itself is checked, and the `[n]` markers of any other are traced to the best supporting sentence of passage
-/// n. If nothing is found, the run ends with [`REFUSAL`](super::REFUSAL) and the model is not asked. The turn is
+/// n. If nothing is found, or too little if [that is limited](RagAgent::least_support), the run ends with [`REFUSAL`](super::REFUSAL) and the model is not asked. The turn is
 /// remembered before the run is done.
 ///
 /// Cheap to clone.
@@ -56,6 +56,7 @@ pub struct RagAgent {
     pub(super) top_k: usize,
     pub(super) plan: SearchPlan,
     pub(super) context_tokens: usize,
+    pub(super) least_support: Option<f32>,
     pub(super) instructions: Arc<str>,
 }
 
@@ -71,6 +72,7 @@ impl RagAgent {
             top_k: TOP_K,
             plan: SearchPlan::default(),
             context_tokens: CONTEXT_TOKENS,
+            least_support: None,
             instructions: INSTRUCTIONS.into(),
         }
     }
@@ -114,6 +116,15 @@ impl RagAgent {
     #[must_use]
     pub fn context_tokens(mut self, tokens: usize) -> Self {
         self.context_tokens = tokens;
+        self
+    }
+
+    /// Refuses without asking the model where less than this [`support`](super::support) is found, and cites the passages
+    /// that come nearest. By default the model is always asked: a model that reads judges better, while the
+    /// [`ExtractiveModel`](super::ExtractiveModel) needs this. See [`MINILM_SUPPORT`](super::MINILM_SUPPORT).
+    #[must_use]
+    pub fn least_support(mut self, least: f32) -> Self {
+        self.least_support = Some(least);
         self
     }
 

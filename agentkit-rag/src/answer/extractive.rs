@@ -27,8 +27,6 @@ const MIN_COVERAGE: f32 = 0.3;
 const MAX_LEAD_IN_BYTES: usize = 560;
 /// More passage text than this is weighed on a blocking thread.
 const INLINE_BYTES: usize = 64 * 1024;
-/// Least probability that the question leans on a word of the conversation, for it to count as one of its own.
-const NEEDED: f32 = 0.3;
 /// There is no window; this only has to be larger than any request.
 const CONTEXT_TOKENS: usize = 1 << 20;
 
@@ -108,7 +106,7 @@ fn question(request: &ChatRequest) -> Result<Question> {
     };
     let (before, rest) = request.messages.split_at(at);
     let asked = rest.first().map(agentkit_core::Message::joined_text).unwrap_or_default();
-    let context = HistoryRewriter::new().least(NEEDED).addition(&asked, &Conversation::new(before.to_vec()));
+    let context = HistoryRewriter::new().addition(&asked, &Conversation::new(before.to_vec()));
     Ok(Question::new(&asked).with_context(&context))
 }
 
@@ -174,7 +172,7 @@ impl Quote {
 
 /// What to quote, best first; nothing, if the passages do not speak of the question.
 fn quotes(question: &Question, passages: &[&Passage], max_tokens: Option<u32>) -> Vec<Quote> {
-    let Evidence { mut candidates, coverage } = weigh(question, passages);
+    let Evidence { mut candidates, coverage, .. } = weigh(question, passages);
     if question.is_empty() || coverage < MIN_COVERAGE {
         return Vec::new();
     }

@@ -13,12 +13,14 @@ mod pack;
 mod run;
 mod score;
 mod sentence;
+mod support;
 mod terms;
 mod values;
 
 pub use agent::RagAgent;
 pub use extractive::ExtractiveModel;
 pub use history::{CarriedWord, HistoryRewriter};
+pub use support::{MINILM_SUPPORT, support};
 pub(crate) use terms::content_words;
 
 /// What an answer says when the passages do not support one.

@@ -72,8 +72,9 @@ impl Chunker for SemanticChunker {
                 context: chunk.context,
             })
             .collect();
-        let texts = regions.iter().flat_map(|region| windows(document, &region.sentences)).collect();
-        let mut vectors = self.embed(texts)?.into_iter();
+        let texts: Vec<String> =
+            regions.iter().flat_map(|region| windows(document, &region.sentences)).collect();
+        let mut vectors = self.embed(&texts)?.into_iter();
         let steps: Vec<Vec<f32>> = regions
             .iter()
             .map(|region| steps(&vectors.by_ref().take(region.sentences.len()).collect::<Vec<_>>()))
@@ -124,7 +125,7 @@ impl SemanticChunker {
     }
 
     /// Embeds on a thread of its own, so that it can wait wherever it was called.
-    fn embed(&self, texts: Vec<String>) -> Result<Vec<Embedding>> {
+    fn embed(&self, texts: &[String]) -> Result<Vec<Embedding>> {
         let runtime = Handle::try_current().ok();
         let work = async {
             let ctx = RunContext::new();
@@ -192,14 +193,14 @@ fn percentile(mut values: Vec<f32>, part: f32) -> f32 {
     values.get(rank).copied().unwrap_or(f32::NEG_INFINITY)
 }
 
-/// Puts sentences together up to a step below `least`, or up to what fits.
-fn gathered(sentences: &[Span], steps: &[f32], least: f32, fits: &dyn Fn(Span) -> bool) -> Vec<Span> {
+/// Puts sentences together up to a step below `lowest`, or up to what fits.
+fn gathered(sentences: &[Span], steps: &[f32], lowest: f32, fits: &dyn Fn(Span) -> bool) -> Vec<Span> {
     let mut gathered: Vec<Span> = Vec::new();
     let steps = std::iter::once(&f32::NEG_INFINITY).chain(steps);
     for (sentence, step) in sentences.iter().zip(steps) {
         let joined = gathered.last().map(|last| Span::new(last.start, sentence.end));
         match (gathered.last_mut(), joined) {
-            (Some(last), Some(joined)) if *step >= least && fits(joined) => *last = joined,
+            (Some(last), Some(joined)) if *step >= lowest && fits(joined) => *last = joined,
             _ => gathered.push(*sentence),
         }
     }

@@ -28,7 +28,7 @@ mod spans;
 mod stats;
 mod sweep;
 
-pub use abstention::{Abstention, Refusals, evaluate_abstention};
+pub use abstention::{Abstention, Refusals, evaluate_abstention, evaluate_support};
 pub use answers::{AnswerFigures, AnswerOptions, AnswerReport, JudgedAnswer, evaluate_answers};
 pub use conversations::{Conversations, read_conversations};
 pub use dataset::{Dataset, Documents};

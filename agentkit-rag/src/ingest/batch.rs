@@ -98,7 +98,9 @@ impl Batch {
         let all = queued.iter().map(|queued| queued.document.clone()).collect();
         let upserted = match target.upsert(scope, all, ctx).await {
             Ok(done) => {
-                queued.iter().for_each(|queued| self.stored(queued));
+                for queued in &queued {
+                    self.stored(queued);
+                }
                 done
             }
             Err(error) if error.is_invalid_input() => self.one_by_one(queued, (target, scope, ctx)).await?,

@@ -115,7 +115,7 @@ impl Reader {
                 Ok(path) => self.file(&walk, path),
                 Err((path, error)) => failed(path, None, error),
             };
-            file.room = self.take_room(&file)?;
+            self.take_room(&mut file)?;
             self.sender.blocking_send(Item::File(Box::new(file))).ok()?;
         }
         Some(())
@@ -136,17 +136,17 @@ impl Reader {
         ReadFile { path, look, hash, content, room: None }
     }
 
-    /// The room that `file` takes, waited for.
-    fn take_room(&self, file: &ReadFile) -> Option<Option<OwnedSemaphorePermit>> {
-        let Ok(Content::Documents(documents)) = &file.content else { return Some(None) };
+    /// Gives `file` the room that it takes, as soon as there is some; `None` once nobody wants it.
+    fn take_room(&self, file: &mut ReadFile) -> Option<()> {
+        let Ok(Content::Documents(documents)) = &file.content else { return Some(()) };
         let bytes: usize = documents.iter().map(|document| document.source_text.len()).sum();
-        let units = bytes.min(ROOM_BYTES).div_ceil(ROOM_UNIT);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        if let Ok(room) = self.room.clone().try_acquire_many_owned(units) {
-            return Some(Some(room));
+        let units = u32::try_from(bytes.min(ROOM_BYTES).div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
+        file.room = self.room.clone().try_acquire_many_owned(units).ok();
+        if file.room.is_none() {
+            self.sender.blocking_send(Item::Waiting).ok()?;
+            file.room = Some(Handle::current().block_on(self.room.clone().acquire_many_owned(units)).ok()?);
         }
-        self.sender.blocking_send(Item::Waiting).ok()?;
-        Handle::current().block_on(self.room.clone().acquire_many_owned(units)).ok().map(Some)
+        Some(())
     }
 }
 

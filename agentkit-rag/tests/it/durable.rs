@@ -46,12 +46,12 @@ impl ChatModel for Planner {
             })
         });
         let calls: Vec<_> = calls.collect();
-        let (said, reason) = match calls.is_empty() {
-            true => (vec![ChatEvent::Delta { text: "all done".into() }], FinishReason::Stop),
-            false => (calls, FinishReason::ToolCalls),
+        let (said, reason) = if calls.is_empty() {
+            (vec![ChatEvent::Delta { text: "all done".into() }], FinishReason::Stop)
+        } else {
+            (calls, FinishReason::ToolCalls)
         };
-        let mut usage = Usage::default();
-        usage.output_tokens = 1;
+        let usage = Usage { input_tokens: 0, output_tokens: 1 };
         let end = [ChatEvent::Usage(usage), ChatEvent::Finished { reason }];
         Ok(ChatStream::new(futures_util::stream::iter(said.into_iter().chain(end).map(Ok))))
     }

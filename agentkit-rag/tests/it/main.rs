@@ -34,3 +34,4 @@ mod load;
 mod mixed;
 #[cfg(test)]
 mod quality;
+mod rerank;

@@ -5,6 +5,7 @@
 
 #![expect(dead_code, reason = "only the schemas of these types are used")]
 
+mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
+
+pub(super) use self::plan::PlanSchema;
+use self::plan::{DerivationSchema, FusionSchema};
 
 /// The whole answer.
 #[derive(Deserialize, ToSchema)]
@@ -271,6 +275,8 @@ pub(super) struct ExplanationSchema {
     fusion: Option<FusionSchema>,
     /// The reranker's score.
     reranked: Option<f32>,
+    /// The whole computation of the score.
+    derivation: Option<DerivationSchema>,
 }
 
 /// One leg's view of a hit.
@@ -420,47 +426,6 @@ pub(super) enum FilterSchema {
     /// The condition does not hold.
     #[schema(no_recursion)]
     Not(Box<FilterSchema>),
-}
-
-/// A search as a tree of legs and their fusion.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = SearchPlan)]
-pub(super) enum PlanSchema {
-    /// Nearest vectors.
-    Dense {
-        /// How many to take, 1 to 10,000; 100 if left out.
-        candidates: Option<usize>,
-        /// Whether all vectors are compared, so that no nearer one is missed; false if left out.
-        exact: Option<bool>,
-    },
-    /// Best BM25 scores.
-    Lexical {
-        /// How many to take, 1 to 10,000; 100 if left out.
-        candidates: Option<usize>,
-    },
-    /// Several plans' results combined.
-    Fuse {
-        /// Reciprocal rank fusion if left out.
-        method: Option<FusionSchema>,
-        /// What to combine.
-        #[schema(no_recursion)]
-        inputs: Vec<PlanSchema>,
-    },
-}
-
-/// How rankings are combined.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = Fusion)]
-pub(super) enum FusionSchema {
-    /// The sum of `1 / (k + rank)` over the inputs.
-    Rrf {
-        /// Damps the difference between the first ranks; 60 if left out.
-        k: Option<f32>,
-    },
 }
 
 /// A heading of a document's text.

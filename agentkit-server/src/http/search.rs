@@ -32,6 +32,8 @@ pub(super) async fn search(
     let mut search = SearchRequest::new(scope.in_collection(request.collection), request.query);
     search.filter = request.filter;
     search.top_k = request.top_k.unwrap_or(search.top_k);
+    search.offset = request.offset.unwrap_or_default();
+    search.generation = request.generation;
     search.plan = request.plan.unwrap_or(search.plan);
     search.validate()?;
     let found = run.ctx.run(state.services().retriever.search(&search, &run.ctx)).await?;

@@ -1,6 +1,11 @@
 //! Every example runs to its end and prints what it promises.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails ends its test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that fails ends its test"
+)]
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::WeightedQuery;
 use crate::id::ChunkId;
-use crate::retrieve::{Hit, QueryExplanation, SearchResponse};
+use crate::retrieve::{Derivation, FusedPart, Fusion, Hit, QueryExplanation, SearchResponse};
 
 /// The constant of reciprocal rank fusion, as in [`Fusion`](crate::Fusion).
 const RRF_K: f32 = 60.0;
@@ -26,11 +26,15 @@ pub(super) fn fuse(
     let generation = responses.iter().map(|response| response.generation).min().unwrap_or_default();
     let searched = responses.iter_mut().flat_map(|response| std::mem::take(&mut response.queries)).collect();
     let mut fused: HashMap<ChunkId, Fused> = HashMap::new();
-    for (query, response) in queries.iter().zip(responses) {
-        for (rank, hit) in (1..).zip(response.hits) {
+    for (input, (query, response)) in queries.iter().zip(responses).enumerate() {
+        for (rank, mut hit) in (1..).zip(response.hits) {
             let id = hit.passage.chunk_id.clone();
             let found = found(query, rank, hit.score);
-            fused.entry(id).or_default().add(hit, found);
+            let from = hit.explanation.derivation.take();
+            let given = || Derivation::Given { by: "retriever".into(), rank, score: hit.score };
+            let from = from.unwrap_or_else(given);
+            let part = FusedPart { input, rank, weight: query.weight, scale: None, from };
+            fused.entry(id).or_default().add(hit, found, part);
         }
     }
     let mut hits: Vec<Hit> = fused.into_values().filter_map(Fused::into_hit).collect();
@@ -55,21 +59,25 @@ struct Fused {
     best: Option<Hit>,
     most: f32,
     found: Vec<QueryExplanation>,
+    parts: Vec<FusedPart>,
 }
 
 impl Fused {
-    fn add(&mut self, hit: Hit, found: QueryExplanation) {
+    fn add(&mut self, hit: Hit, found: QueryExplanation, part: FusedPart) {
         if self.best.is_none() || found.contribution > self.most {
             self.most = found.contribution;
             self.best = Some(hit);
         }
         self.found.push(found);
+        self.parts.push(part);
     }
 
     fn into_hit(self) -> Option<Hit> {
         let mut hit = self.best?;
         hit.score = self.found.iter().map(|found| found.contribution).sum();
         hit.explanation.queries = self.found;
+        let method = Fusion::Rrf { k: RRF_K };
+        hit.explanation.derivation = Some(Derivation::Fused { method, parts: self.parts });
         Some(hit)
     }
 }

@@ -10,7 +10,7 @@ use super::fuse::fuse;
 use super::{QueryRewriter, WeightedQuery};
 use crate::context::RunContext;
 use crate::error::{Error, Result};
-use crate::retrieve::{Conversation, MAX_TOP_K, Retriever, SearchRequest, SearchResponse};
+use crate::retrieve::{Conversation, Expansion, Hit, MAX_TOP_K, Retriever, SearchRequest, SearchResponse};
 
 /// Most queries one question may become.
 const MAX_QUERIES: usize = 16;
@@ -107,12 +107,28 @@ impl Retriever for RewritingRetriever {
                 one.plan = plan.clone();
             }
             if several {
-                one.top_k = request.top_k.max(CANDIDATES).min(MAX_TOP_K);
+                one.offset = 0;
+                one.top_k = (request.offset + request.top_k).max(CANDIDATES).min(MAX_TOP_K);
             }
             self.one(one, ctx)
         };
         let responses = ctx.run(try_join_all(queries.iter().map(search))).await?;
-        Ok(fuse(&queries, responses, request.top_k))
+        let most = request.offset + request.top_k;
+        let mut response = fuse(&queries, responses, if several { most } else { request.top_k });
+        if several {
+            response.hits.drain(..request.offset.min(response.hits.len()));
+        }
+        Ok(response)
+    }
+
+    async fn expand(
+        &self,
+        request: &SearchRequest,
+        hits: Vec<Hit>,
+        to: Expansion,
+        ctx: &RunContext,
+    ) -> Result<Vec<Hit>> {
+        self.retriever.expand(request, hits, to, ctx).await
     }
 }
 

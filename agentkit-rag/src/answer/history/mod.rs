@@ -22,8 +22,8 @@ use self::weights::probability;
 use super::terms::Lexicon;
 
 /// Least probability of a word that is searched for, and most words, unless told otherwise.
-const LEAST: f32 = 0.15;
-const MOST: usize = 8;
+const LEAST: f32 = 0.1;
+const MOST: usize = 12;
 
 /// Adds to each question the words of its conversation that it seems to lean on.
 ///
@@ -60,7 +60,7 @@ pub struct CarriedWord {
 }
 
 impl HistoryRewriter {
-    /// Adds at most eight words that have a chance of 0.15.
+    /// Adds at most twelve words that have a chance of 0.1.
     #[must_use]
     pub fn new() -> Self {
         Self { least: LEAST, most: MOST }

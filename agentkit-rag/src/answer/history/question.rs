@@ -55,8 +55,28 @@ const MORE: &[&str] = &[
     "还有",
 ];
 
+/// Beginnings of what goes on with the turn before.
+const GOING_ON: &[&str] = &[
+    "and ",
+    "but ",
+    "also ",
+    "what about",
+    "how about",
+    "what else",
+    "or ",
+    "so ",
+    "then ",
+    "und ",
+    "aber ",
+    "y ",
+    "et ",
+    "那",
+    "还有",
+];
+
 /// A question as its signs.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a sign of its own")]
 pub(super) struct Asked {
     /// Its content words, comparable.
     pub(super) terms: BTreeSet<String>,
@@ -64,6 +84,8 @@ pub(super) struct Asked {
     pub(super) person: bool,
     pub(super) thing: bool,
     pub(super) more: bool,
+    /// Whether it begins as if it went on with something.
+    pub(super) goes_on: bool,
     /// Whether it names something itself.
     pub(super) names: bool,
 }
@@ -100,6 +122,7 @@ impl Asked {
             person,
             thing,
             more: says(MORE),
+            goes_on: GOING_ON.iter().any(|beginning| lower.trim_start().starts_with(beginning)),
         }
     }
 }

@@ -47,9 +47,11 @@ pub(super) struct Signs {
     pub(super) answer_before: bool,
     pub(super) older_answer: bool,
     pub(super) last_question: bool,
-    /// In the first of several questions, and in the answer to it.
+    /// In the first question, and in the answer to it if there are more.
     pub(super) first_question: bool,
     pub(super) first_answer: bool,
+    /// One question was asked before, at most.
+    pub(super) only_exchange: bool,
     /// Turns that have it; none, if only a topic does.
     pub(super) turns: usize,
     pub(super) is_name: bool,
@@ -59,9 +61,8 @@ pub(super) struct Signs {
     pub(super) near: bool,
     /// Taken up in its turn by a pronoun like that of the question.
     pub(super) taken_up: bool,
-    /// Of the first topic, and of another one.
+    /// Of the first topic.
     pub(super) topic: bool,
-    pub(super) other_topic: bool,
 }
 
 impl Said {
@@ -75,8 +76,9 @@ impl Said {
             .collect();
         turns.reverse();
         let common = turns.iter().flat_map(Turn::lower_terms).collect();
-        let mut words = Words { asked, common, found: BTreeMap::new() };
         let ranks = Ranks::of(&turns);
+        let only_exchange = ranks.questions.len() <= 1;
+        let mut words = Words { asked, common, only_exchange, found: BTreeMap::new() };
         for (at, turn) in turns.iter().enumerate() {
             words.take_turn(at, turn, &ranks);
         }
@@ -123,6 +125,7 @@ struct Word {
     start: usize,
     end: usize,
     is_content: bool,
+    /// Whether it begins with a capital, or in a script that has none.
     is_upper: bool,
     /// Whether a sentence may begin here, so that a capital says nothing.
     begins: bool,
@@ -141,7 +144,7 @@ impl Turn {
             let gap = end.and_then(|end| text.get(end..term.start));
             words.push(Word {
                 is_content: content.contains(&term.start),
-                is_upper: said.starts_with(char::is_uppercase),
+                is_upper: said.starts_with(is_upper),
                 begins: end.is_none() || gap.is_some_and(|gap| gap.contains(SENTENCE_MARKS)),
                 adjoins: gap.is_some_and(|gap| matches!(gap.trim(), "" | "." | "-")),
                 lower: said.to_lowercase(),
@@ -163,6 +166,10 @@ impl Turn {
         let content = self.words.iter().filter(|word| word.is_content);
         content.map(|word| word.term.as_str()).collect::<BTreeSet<_>>().len() <= SHORT
     }
+}
+
+fn is_upper(letter: char) -> bool {
+    letter.is_alphabetic() && !letter.is_lowercase()
 }
 
 /// Before these a sentence or a quotation begins.
@@ -189,7 +196,7 @@ impl Ranks {
             Some(_) => signs.older_answer = true,
             None => signs.last_question |= from_end(&self.questions) == Some(0),
         }
-        signs.first_question |= self.questions.len() > 1 && self.questions.first() == Some(&at);
+        signs.first_question |= self.questions.first() == Some(&at);
         signs.first_answer |= self.answers.len() > 1 && self.answers.first() == Some(&at);
     }
 }
@@ -199,6 +206,7 @@ struct Words<'a> {
     asked: &'a Asked,
     /// Words that occur without a capital, which are no names at the beginning of a sentence.
     common: BTreeSet<String>,
+    only_exchange: bool,
     found: BTreeMap<String, Candidate>,
 }
 
@@ -239,13 +247,12 @@ impl Words<'_> {
             let place = Place { text: at, start: term.start, end: term.end };
             let signs = self.signs(&term.text, place);
             signs.topic |= is_first;
-            signs.other_topic |= !is_first;
         }
     }
 
     fn signs(&mut self, term: &str, place: Place) -> &mut Signs {
-        let entry = self.found.entry(term.to_owned());
-        let found = entry.or_insert_with(|| Candidate { place, signs: Signs::default() });
+        let signs = Signs { only_exchange: self.only_exchange, ..Signs::default() };
+        let found = self.found.entry(term.to_owned()).or_insert(Candidate { place, signs });
         found.place = place;
         &mut found.signs
     }

@@ -10,6 +10,7 @@ use agentkit_rag::eval::{
 };
 use clap::Args;
 
+use super::around::Around;
 use super::chunking::Cut;
 use crate::cli::Collection;
 
@@ -19,7 +20,7 @@ use crate::cli::Collection;
   agentkit-server eval --chunking DIR --chunker sentence
   agentkit-server eval --dataset DIR --conversations FILE
   agentkit-server eval --rewriting FILE
-  agentkit-server eval --dataset DIR --sweep k=1,10,60 --report sweep.md
+  agentkit-server eval --dataset DIR --sweep weights=[1,1],[3,1] --report sweep.md
   agentkit-server eval --dataset DIR --server http://127.0.0.1:8080 --collection docs
   agentkit-server eval --dataset DIR --min ndcg@10=0.70 --baseline before.json")]
 pub(in crate::cli) struct Arguments {
@@ -29,6 +30,8 @@ pub(in crate::cli) struct Arguments {
     pub(super) target: Where,
     #[command(flatten)]
     pub(super) method: Method,
+    #[command(flatten)]
+    pub(super) around: Around,
     /// Ask the agent the questions of questions.jsonl as well and judge its answers
     #[arg(long)]
     pub(super) answers: bool,
@@ -87,7 +90,7 @@ pub(super) struct Method {
     /// Measure this search plan; may be repeated [default: bm25, dense and hybrid]
     #[arg(long, value_name = "NAME=JSON")]
     pub(super) plan: Vec<PlanArgument>,
-    /// Try every value of a parameter of the plans, in every combination if repeated, such as k=10,60
+    /// Try every value of a parameter of the plans, in every combination if repeated, such as candidates=10,100
     #[arg(long, value_name = "NAME=VALUES")]
     pub(super) sweep: Vec<Dimension>,
     /// Score these rankings of any tool, in TREC form, instead of searching

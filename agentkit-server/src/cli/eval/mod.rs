@@ -2,6 +2,7 @@
 
 mod answers;
 mod arguments;
+mod around;
 mod chunking;
 mod files;
 mod rewriting;
@@ -9,10 +10,8 @@ mod show;
 mod target;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use agentkit_core::{Error, Result, RewritingRetriever, TenantScope};
-use agentkit_rag::answer::HistoryRewriter;
+use agentkit_core::{Error, Result, Retriever, TenantScope};
 use agentkit_rag::eval::{
     Dataset, EvalOptions, Gate, Metric, NamedPlan, Report, Resampling, Run, RunReport, Scores, evaluate,
     sweep,
@@ -49,8 +48,9 @@ pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<E
     if arguments.searches() {
         let target = Target::open(&session, &arguments.target, &dataset).await?;
         if arguments.measures_retrieval() {
-            report =
-                search(&session, &target, &dataset, options(&arguments, &target.scope, &metrics)?).await?;
+            let retriever = arguments.around.put(target.retriever.clone(), &session).await?;
+            let options = options(&arguments, &target.scope, &metrics)?;
+            report = search(&session, &*retriever, &dataset, options).await?;
         }
         if arguments.answers {
             answers::measure(&session, &target, &questions, &report.resampling()).await?;
@@ -105,7 +105,7 @@ fn plans(method: &Method) -> Result<Vec<NamedPlan>> {
 
 async fn search(
     session: &Session,
-    target: &Target,
+    retriever: &dyn Retriever,
     dataset: &Dataset,
     options: EvalOptions,
 ) -> Result<Report> {
@@ -113,9 +113,7 @@ async fn search(
     let options = options.on_progress(move |step| {
         progress.set((step.run * step.total + step.done) as u64, Some((step.runs * step.total) as u64));
     });
-    // Without conversations it hands everything on as it is.
-    let retriever = RewritingRetriever::new(target.retriever.clone(), Arc::new(HistoryRewriter::new()));
-    evaluate(&retriever, dataset, &options, &session.ctx).await
+    evaluate(retriever, dataset, &options, &session.ctx).await
 }
 
 /// Adds the rankings of other tools.

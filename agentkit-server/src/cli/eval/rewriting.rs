@@ -8,8 +8,8 @@ use agentkit_rag::eval::{RewritingFigures, RewrittenDialog, read_rewritten_dialo
 
 use crate::cli::output::Output;
 
-/// Least probabilities that are tried: that of searches, one that adds less, and two that add more.
-const LEAST: [f32; 4] = [0.05, 0.1, 0.15, 0.3];
+/// Least probabilities that are tried beside that of searches, which add less.
+const LEAST: [f32; 3] = [0.15, 0.25, 0.35];
 
 /// Counts over all dialogs, and over those that the weights were not fitted on.
 pub(super) fn measure(out: Output, file: &Path) -> Result<()> {
@@ -18,10 +18,11 @@ pub(super) fn measure(out: Output, file: &Path) -> Result<()> {
         dialogs.iter().filter(|dialog| dialog.is_held_out()).cloned().collect();
     for (name, dialogs) in [("all dialogs", &dialogs), ("held-out dialogs", &held_out)] {
         for (context, with_topics) in [("history", false), ("history, title, section", true)] {
-            for least in LEAST {
-                let rewriter = HistoryRewriter::new().least(least).most(usize::MAX);
+            let searched = ("as searched for".to_owned(), HistoryRewriter::new());
+            let fewer = LEAST.map(|least| (format!("from {least}"), HistoryRewriter::new().least(least)));
+            for (which, rewriter) in std::iter::once(searched).chain(fewer) {
                 let figures = RewritingFigures::count(dialogs, with_topics, added_by(rewriter));
-                show(out, &format!("{name}, {context}, {least}"), &figures);
+                show(out, &format!("{name}, {context}, {which}"), &figures);
             }
         }
     }
@@ -35,7 +36,7 @@ fn added_by(rewriter: HistoryRewriter) -> impl Fn(&str, &Conversation) -> Vec<St
 fn show(out: Output, name: &str, figures: &RewritingFigures) {
     out.object(&serde_json::json!({ "rewriting": name, "figures": figures }));
     out.line(format_args!(
-        "{name:<48} {:.3} of all, {:.3} of those that can be reached ({:.3} of all), {:.2} wrong for each right",
+        "{name:<60} {:.3} of all, {:.3} of those that can be reached ({:.3} of all), {:.2} wrong for each right",
         figures.recall(),
         figures.recall_of_reachable(),
         figures.ceiling(),

@@ -32,11 +32,14 @@ impl Remote {
 impl Retriever for Remote {
     async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
         request.validate()?;
-        let SearchRequest { scope, text, top_k, filter, plan, .. } = request;
+        let SearchRequest { scope, text, top_k, filter, plan, offset, generation, .. } = request;
         let collection = scope.collection().as_str();
-        let mut body = json!({"query": text, "top_k": top_k, "plan": plan, "collection": collection});
-        if let (Some(filter), Some(members)) = (filter, body.as_object_mut()) {
-            members.insert("filter".into(), json!(filter));
+        let mut body = json!({
+            "query": text, "top_k": top_k, "plan": plan, "collection": collection, "offset": offset,
+        });
+        if let Some(members) = body.as_object_mut() {
+            members.extend(filter.iter().map(|filter| ("filter".into(), json!(filter))));
+            members.extend(generation.iter().map(|generation| ("generation".into(), json!(generation))));
         }
         self.post("search", &body, ctx).await
     }
