@@ -18,7 +18,7 @@ fn shout(text: &str) -> CheckAction {
 
 fn deltas(events: &[AgentEventKind]) -> Vec<&str> {
     let delta = |event| match event {
-        &AgentEventKind::Delta { ref text } => Some(text.as_str()),
+        AgentEventKind::Delta { text } => Some(text.as_str()),
         _ => None,
     };
     events.iter().filter_map(delta).collect()
