@@ -41,8 +41,7 @@ use crate::mcp::{Sources, server};
 )]
 pub(super) async fn mcp(
     State(state): State<AppState>,
-    scope: Scope,
-    run: Run,
+    (scope, run): (Scope, Run),
     Parameters(within): Parameters<InCollection>,
     (method, headers): (Method, HeaderMap),
     Raw(body): Raw,
