@@ -19,6 +19,8 @@ pub(super) struct Search<'s> {
     pub(super) snapshot: &'s Snapshot,
     /// The query's unit vector, if the plan needs one.
     pub(super) vector: Option<&'s [f32]>,
+    /// How well the model knows the query's words.
+    pub(super) familiarity: f32,
     pub(super) request: &'s SearchRequest,
     pub(super) ctx: &'s RunContext,
 }
@@ -43,7 +45,8 @@ impl Search<'_> {
                 let vector =
                     self.vector.ok_or_else(|| Error::internal("the plan needs the query's vector"))?;
                 let leg = self.leg(scope, *candidates);
-                Ok(as_ranking(Leg::Dense, dense::search(leg, vector, *exact)?, leg.limit))
+                let found = dense::search(leg, vector, *exact)?;
+                Ok(as_ranking(Leg::Dense, found, leg.limit).trusted(self.familiarity))
             }
             SearchPlan::Lexical { candidates, matching, boosts } => {
                 let leg = self.leg(scope, *candidates);
