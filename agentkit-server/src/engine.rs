@@ -5,12 +5,12 @@ use std::sync::Arc;
 use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
-    TenantScope,
+    Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Reranker, Result, Retriever,
+    RunContext, Searcher, TenantScope,
 };
-use agentkit_rag::answer::{ExtractiveModel, RagAgent};
+use agentkit_rag::answer::{ExtractiveModel, RagAgent, Support};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
-use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
+use agentkit_rag::embed::{BertEmbedder, BertOptions, LateInteraction, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
 use agentkit_rag::sqlite::SqliteMemory;
 use agentkit_rag::{DocumentSummary, Index, IndexStats, SourceDocument, StoredDocument, UpsertReport, load};
@@ -24,6 +24,9 @@ use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upser
 pub(crate) const INDEX: &str = "index";
 /// The conversations within the data directory.
 pub(crate) const SESSIONS: &str = "sessions.sqlite";
+
+/// The name by which plans ask for the embedding model's token vectors, compared one by one.
+pub(crate) const MAXSIM: &str = "maxsim";
 
 /// What a command wants to do with the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct Engine {
     index: Index,
     agent: Arc<dyn Agent>,
     memory: Option<SqliteMemory>,
+    support: Option<Support>,
+    reranker: Option<Arc<dyn Reranker>>,
 }
 
 impl Engine {
@@ -61,8 +66,11 @@ impl Engine {
         if access == Access::ReadOnly && !folder.is_dir() {
             return Err(nothing_there(config));
         }
-        let embedder = embedder(config, progress, ctx).await?;
+        let bert = bert(config, progress, ctx).await?;
+        let reranker = bert.clone().map(|bert| Arc::new(LateInteraction::new(bert)) as Arc<dyn Reranker>);
+        let embedder = or_hashing(bert);
         let model = chat_model(config.chat.as_ref(), progress, ctx).await?;
+        let support = judge(config, &embedder);
         let (index, memory) = match access {
             Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
             Access::ReadWrite => {
@@ -74,7 +82,11 @@ impl Engine {
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
-        Ok(Self { index, agent: Arc::new(agent), memory })
+        // A chat model reads and judges for itself; the extractive one cannot.
+        if let (Some(judge), None) = (&support, &config.chat) {
+            agent = agent.support(judge.clone());
+        }
+        Ok(Self { index, agent: Arc::new(agent), memory, support, reranker })
     }
 
     /// Answers messages.
@@ -83,15 +95,24 @@ impl Engine {
         self.agent.clone()
     }
 
-    /// Finds passages.
+    /// Finds passages, by plans that may name the reranker `maxsim`, the embedding model's token vectors.
     #[must_use]
     pub fn retriever(&self) -> Arc<dyn Retriever> {
-        Arc::new(self.index.clone())
+        let searcher = Searcher::new(Arc::new(self.index.clone()));
+        match &self.reranker {
+            Some(reranker) => Arc::new(searcher.reranker(MAXSIM, reranker.clone())),
+            None => Arc::new(searcher),
+        }
     }
 
     /// The index itself.
     pub(crate) fn index(&self) -> Index {
         self.index.clone()
+    }
+
+    /// Judges what was found, if the embedding model is one whose threshold is known.
+    pub(crate) fn support(&self) -> Option<Support> {
+        self.support.clone()
     }
 
     /// Keeps documents.
@@ -156,8 +177,20 @@ pub(crate) async fn embedder(
     progress: &dyn Progress,
     ctx: &RunContext,
 ) -> Result<Arc<dyn Embedder>> {
+    Ok(or_hashing(bert(config, progress, ctx).await?))
+}
+
+fn or_hashing(bert: Option<BertEmbedder>) -> Arc<dyn Embedder> {
+    match bert {
+        Some(bert) => Arc::new(bert),
+        None => Arc::new(HashingEmbedder::new()),
+    }
+}
+
+/// The embedding model of `config`, unless it only hashes.
+async fn bert(config: &Config, progress: &dyn Progress, ctx: &RunContext) -> Result<Option<BertEmbedder>> {
     let precision = match config.embedder {
-        EmbedderChoice::Hashing => return Ok(Arc::new(HashingEmbedder::new())),
+        EmbedderChoice::Hashing => return Ok(None),
         EmbedderChoice::Minilm => Precision::Single,
         EmbedderChoice::MinilmInt8 => Precision::Int8,
     };
@@ -165,7 +198,14 @@ pub(crate) async fn embedder(
         Some(folder) => folder.clone(),
         None => ModelStore::from_env()?.fetch(&ModelSpec::minilm(), progress, ctx).await?,
     };
-    Ok(Arc::new(BertEmbedder::load_with(folder, BertOptions::default().precision(precision)).await?))
+    let options = BertOptions::default().precision(precision);
+    Ok(Some(BertEmbedder::load_with(folder, options).await?))
+}
+
+/// Judges with all-MiniLM-L6-v2, to which the default threshold belongs.
+fn judge(config: &Config, embedder: &Arc<dyn Embedder>) -> Option<Support> {
+    let is_minilm = config.model.is_none() && config.embedder != EmbedderChoice::Hashing;
+    is_minilm.then(|| Support::new(embedder.clone()))
 }
 
 /// The chat model of `config`, fetched first if it is local and not there.
