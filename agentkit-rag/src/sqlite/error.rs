@@ -24,7 +24,7 @@ pub(super) fn translate(attempt: &str, path: &Path, error: sqlx::Error) -> Error
         ErrorKind::ResourceExhausted => "; the disk is full, free some space",
         _ => "",
     };
-    Error::new(kind, format!("{attempt} the session store {}{advice}", path.display())).with_source(error)
+    Error::new(kind, format!("{attempt} the store {}{advice}", path.display())).with_source(error)
 }
 
 /// What a failed migration of the file at `path` means.
@@ -36,7 +36,7 @@ pub(super) fn translate_migration(path: &Path, error: MigrateError) -> Error {
         other => Error::new(
             ErrorKind::Mismatch,
             format!(
-                "the session store {} has a schema this version does not know; use the version that wrote it",
+                "the store {} has a schema this version does not know; use the version that wrote it",
                 path.display()
             ),
         )

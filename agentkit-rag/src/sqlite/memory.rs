@@ -4,16 +4,14 @@
 mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use agentkit_core::{
     Error, ErrorKind, Memory, Message, Result, RunContext, SessionId, SessionKey, SessionSummary, TenantScope,
 };
 use async_trait::async_trait;
 use sqlx::{Sqlite, Transaction};
-use tokio::sync::Mutex;
 
-use super::Database;
+use super::{Database, SqliteState, bounded};
 
 /// Most messages one call reads; a conversation may hold more.
 const MAX_RECALL: usize = 10_000;
@@ -43,8 +41,6 @@ const MAX_TURN_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct SqliteMemory {
     database: Database,
-    /// Writers of this process queue here in order, which SQLite's own busy wait would not give them.
-    writing: Arc<Mutex<()>>,
 }
 
 impl SqliteMemory {
@@ -57,7 +53,7 @@ impl SqliteMemory {
     /// Corrupt if the file is damaged or no database, mismatch if a newer version wrote it, unavailable or
     /// resource exhausted if it cannot be written.
     pub async fn open(path: &Path) -> Result<Self> {
-        Ok(Self { database: Database::open(path).await?, writing: Arc::default() })
+        Ok(Self { database: Database::open(path).await? })
     }
 
     /// Copies the file at `from` to the new file `to`, as of one moment, while others go on using it.
@@ -83,6 +79,12 @@ impl SqliteMemory {
         Database::verify(path).await
     }
 
+    /// Keeps a service's records in the same file, over the same connections.
+    #[must_use]
+    pub fn state(&self) -> SqliteState {
+        SqliteState::new(self.database.clone())
+    }
+
     /// Waits for running calls and closes the file; later calls are unavailable.
     ///
     /// # Cancel safety
@@ -92,7 +94,7 @@ impl SqliteMemory {
     }
 
     async fn append_rows(&self, key: &SessionKey, rows: &[String]) -> Result<()> {
-        let _turn = self.writing.lock().await;
+        let _turn = self.database.turn().await;
         let failed = || self.database.failed("append to");
         let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         let first = reserve(&mut transaction, key, rows.len()).await.map_err(failed())?;
@@ -135,22 +137,14 @@ impl SqliteMemory {
     }
 
     async fn delete(&self, key: &SessionKey) -> Result<bool> {
-        let _turn = self.writing.lock().await;
+        let _turn = self.database.turn().await;
         let deleted = sqlx::query("DELETE FROM sessions WHERE tenant = ? AND session = ?")
             .bind(key.scope().tenant().as_str())
             .bind(key.session().as_str())
             .execute(&self.database.pool)
             .await
             .map_err(self.database.failed("delete from"))?;
-        // The log still holds the deleted pages until they are written back and it is cut. A reader may
-        // hold that up; the next checkpoint then does it.
-        if deleted.rows_affected() > 0
-            && let Err(error) =
-                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.database.pool).await
-        {
-            tracing::debug!(%error, "the log of the session store is cut at a later checkpoint");
-        }
-        Ok(deleted.rows_affected() > 0)
+        Ok(self.database.erased(deleted.rows_affected()).await)
     }
 
     async fn list(&self, scope: &TenantScope, after: &str, limit: usize) -> Result<Vec<SessionSummary>> {
@@ -235,8 +229,4 @@ fn encode(turn: &[Message]) -> Result<Vec<String>> {
         ));
     }
     Ok(rows)
-}
-
-fn bounded(limit: usize, most: usize) -> i64 {
-    i64::try_from(limit.min(most)).unwrap_or(i64::MAX)
 }

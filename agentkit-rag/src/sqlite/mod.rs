@@ -1,19 +1,24 @@
-//! Stores in one SQLite file: conversations that survive a restart.
+//! Stores in one SQLite file: conversations and a service's state, which survive a restart.
 //!
 //! The file is in write-ahead-log mode with full synchronisation, so a call that returned is on the disk, and
 //! readers of any process never wait for a writer. Every key begins with the tenant.
 
 mod error;
 mod memory;
+mod state;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{Error, ErrorKind, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 
+use tokio::sync::{Mutex, MutexGuard};
+
 pub use self::memory::SqliteMemory;
+pub use self::state::SqliteState;
 
 /// Connections of the pool; one writes at a time, the others read.
 const CONNECTIONS: u32 = 4;
@@ -25,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Database {
     pool: SqlitePool,
     path: PathBuf,
+    /// Writers of this process queue here in order, which SQLite's own busy wait would not give them.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Database {
@@ -46,7 +53,7 @@ impl Database {
             .pragma("secure_delete", "ON");
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
         let pool = pool.connect_with(options).await.map_err(|error| error::translate("open", path, error))?;
-        let database = Self { pool, path: path.to_owned() };
+        let database = Self { pool, path: path.to_owned(), writing: Arc::default() };
         sqlx::migrate!("src/sqlite/migrations")
             .run(&database.pool)
             .await
@@ -88,6 +95,23 @@ impl Database {
         Err(Error::corrupt(format!("{} is damaged: {found}", path.display())))
     }
 
+    /// Waits until nobody else of this process writes.
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().await
+    }
+
+    /// Whether `rows` that were deleted were any; if so, cuts the log, which still holds them.
+    ///
+    /// A reader may hold that up; the next checkpoint then does it.
+    async fn erased(&self, rows: u64) -> bool {
+        if rows > 0
+            && let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await
+        {
+            tracing::debug!(%error, "the log of the store is cut at a later checkpoint");
+        }
+        rows > 0
+    }
+
     /// Says which attempt on this file failed and why.
     fn failed(&self, attempt: &str) -> impl FnOnce(sqlx::Error) -> Error + use<'_> {
         let attempt = attempt.to_owned();
@@ -102,4 +126,9 @@ async fn connect_to_read(path: &Path) -> Result<SqliteConnection> {
     }
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE);
     options.connect().await.map_err(|error| error::translate("open", path, error))
+}
+
+/// The limit of a query that asks for `limit` rows and gets `most` of them at most.
+fn bounded(limit: usize, most: usize) -> i64 {
+    i64::try_from(limit.min(most)).unwrap_or(i64::MAX)
 }
