@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext, TenantScope};
 use agentkit_rag::SourceDocument;
@@ -11,9 +12,11 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::keys::KeyRing;
 use super::output::{Progress, Unit};
 use super::remote::Remote;
 use super::{Collection, Session, signals};
+use crate::config::Secret;
 use crate::documents::Upserted;
 use crate::engine::{Access, Engine};
 use crate::holder::Holder;
@@ -22,6 +25,8 @@ use crate::holder::Holder;
 const BATCH_DOCUMENTS: usize = 64;
 /// Bytes of text after which a batch is committed early.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How long a key is good that was lent to go through a server.
+const LENT: Duration = Duration::from_hours(24);
 /// Files read ahead of the index.
 const AHEAD: usize = 16;
 
@@ -61,6 +66,14 @@ struct Skipped {
 enum Target {
     Local(Engine),
     Remote(Remote),
+    /// A server of the same data directory, and the key that was lent for it.
+    Held(Remote, Lent),
+}
+
+/// A key that is revoked when the command is done.
+struct Lent {
+    ring: KeyRing,
+    id: String,
 }
 
 pub(super) async fn run(session: Session, arguments: Arguments) -> Result<()> {
@@ -102,21 +115,23 @@ fn report(session: &Session, summary: &Summary, complete: bool) {
 impl Target {
     async fn open(session: &Session, server: Option<&str>) -> Result<Self> {
         if let Some(url) = server {
-            return Remote::new(url).map(Self::Remote);
+            return Remote::new(url, session.api_key.as_ref()).map(Self::Remote);
         }
         let progress = session.out.progress("opening", Unit::Bytes);
         match Engine::open(&session.config, Access::ReadWrite, &progress, &session.ctx).await {
             Ok(engine) => Ok(Self::Local(engine)),
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 let Some(holder) = Holder::find(&session.config.data_dir) else { return Err(error) };
-                let remote = Remote::new(&holder.url)?;
-                if !remote.lives(&session.ctx).await {
+                if !Remote::new(&holder.url, None)?.lives(&session.ctx).await {
                     return Err(error);
                 }
+                let ring = KeyRing::open(&session.config).await?;
+                let key = ring.lend(LENT, &session.ctx).await?;
+                let remote = Remote::new(&holder.url, Some(&Secret::new(key.expose())))?;
                 session
                     .out
                     .note(format_args!("the server at {} holds the index; going through it", holder.url));
-                Ok(Self::Remote(remote))
+                Ok(Self::Held(remote, Lent { ring, id: key.id().to_owned() }))
             }
             Err(error) => Err(error),
         }
@@ -130,7 +145,7 @@ impl Target {
     ) -> Result<Upserted> {
         match self {
             Self::Local(engine) => engine.documents().upsert(scope, documents, ctx).await,
-            Self::Remote(remote) => remote.upsert(scope, documents, ctx).await,
+            Self::Remote(remote) | Self::Held(remote, _) => remote.upsert(scope, documents, ctx).await,
         }
     }
 
@@ -138,6 +153,11 @@ impl Target {
         match self {
             Self::Local(engine) => engine.close().await,
             Self::Remote(_) => Ok(()),
+            Self::Held(_, lent) => {
+                let revoked = lent.ring.revoke(&lent.id, &RunContext::new()).await;
+                lent.ring.close().await;
+                revoked.map(drop)
+            }
         }
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext, TenantScope};
 use agentkit_rag::SourceDocument;
-use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
+use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::config::Secret;
 use crate::documents::Upserted;
 use crate::http::PutDocument;
 
@@ -28,13 +30,14 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(url: &str) -> Result<Self> {
+    /// The server at `url`, shown `key`.
+    pub(super) fn new(url: &str, key: Option<&Secret>) -> Result<Self> {
         let base = Url::parse(url).ok().filter(|base| !base.cannot_be_a_base());
         let base = base.ok_or_else(|| {
             Error::invalid_input(format!("{url:?} is not a server's address such as http://127.0.0.1:8080"))
         })?;
         // A server on this machine is not to be looked for through a proxy.
-        let client = reqwest::Client::builder().no_proxy().build();
+        let client = reqwest::Client::builder().no_proxy().default_headers(headers(key)?).build();
         let client = client.map_err(|error| Error::internal("start the HTTP client").with_source(error))?;
         Ok(Self { base, client })
     }
@@ -81,7 +84,8 @@ impl Remote {
             if answer.status().is_success() {
                 return answer.json().await.map_err(|error| self.unreachable(error));
             }
-            if answer.status() != StatusCode::SERVICE_UNAVAILABLE || attempt == ATTEMPTS {
+            let busy = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+            if !busy.contains(&answer.status()) || attempt == ATTEMPTS {
                 return Err(self.refused(answer).await);
             }
             attempt += 1;
@@ -119,13 +123,27 @@ impl Remote {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ErrorKind::InvalidInput
             }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Unauthorized,
             StatusCode::CONFLICT => ErrorKind::Conflict,
             StatusCode::INSUFFICIENT_STORAGE => ErrorKind::ResourceExhausted,
             StatusCode::INTERNAL_SERVER_ERROR => ErrorKind::Internal,
             _ => ErrorKind::Unavailable,
         };
-        Error::new(kind, format!("the server at {} answered {status}: {detail}", self.base))
+        let advice = if kind == ErrorKind::Unauthorized { "; name a key with AGENTKIT_API_KEY" } else { "" };
+        Error::new(kind, format!("the server at {} answered {status}: {detail}{advice}", self.base))
     }
+}
+
+/// What every request shows.
+fn headers(key: Option<&Secret>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        let value = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
+        let mut value = value.map_err(|_| Error::invalid_input("the API key holds what no key holds"))?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    Ok(headers)
 }
 
 fn retry_after(answer: &Response) -> Option<Duration> {
@@ -139,13 +157,13 @@ mod tests {
 
     #[test]
     fn ids_become_one_segment_of_the_path() {
-        let remote = Remote::new("http://127.0.0.1:1").unwrap();
+        let remote = Remote::new("http://127.0.0.1:1", None).unwrap();
         let url = |id: &str| remote.url(&TenantScope::local(), &DocumentId::new(id).unwrap());
         let path = |id: &str| url(id).unwrap().path().to_owned();
         assert_eq!(path("docs/a b.md"), "/documents/docs%2Fa%20b.md");
         assert_eq!(path("50%?#"), "/documents/50%25%3F%23");
         assert_eq!(url("x").unwrap().query(), Some("collection=default"));
         assert!(url("..").unwrap_err().is_invalid_input());
-        assert!(Remote::new("nonsense").unwrap_err().is_invalid_input());
+        assert!(Remote::new("nonsense", None).unwrap_err().is_invalid_input());
     }
 }
