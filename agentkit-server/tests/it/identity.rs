@@ -1,6 +1,5 @@
 //! Who may do what: every route with every role, two tenants that never meet, and the trail that is left.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{CollectionName, RunContext, TenantId};
@@ -167,13 +166,13 @@ async fn a_key_works_from_any_host_and_ends_when_it_is_revoked() {
 
 #[tokio::test]
 async fn keys_are_rotated_under_load_without_a_refusal() {
-    let guarded = Arc::new(Guarded::new());
+    let (guarded, ctx) = (Guarded::new(), RunContext::new());
     let mut key = guarded.key("acme", Role::User).await;
     for _ in 0..5 {
         let asking = (0..20).map(|_| guarded.get(&key, "/documents"));
         let (answers, rotated) = tokio::join!(
             futures_util::future::join_all(asking),
-            guarded.keys.rotate(key.id(), Duration::from_secs(60), &RunContext::new())
+            guarded.keys.rotate(key.id(), Duration::from_secs(60), &ctx)
         );
         assert!(answers.iter().all(|answer| answer.status == 200));
         assert_eq!(guarded.get(&key, "/documents").await.status, 200, "the old one goes on for a while");
