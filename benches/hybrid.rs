@@ -107,9 +107,9 @@ async fn search(index: &Index, data: &Data, clients: usize) -> (Figures, f64) {
 fn request(text: &str) -> SearchRequest {
     let inputs = vec![
         SearchPlan::Dense { candidates: CANDIDATES, exact: false },
-        SearchPlan::Lexical { candidates: CANDIDATES },
+        SearchPlan::lexical().candidates(CANDIDATES),
     ];
-    let plan = SearchPlan::Fuse { method: Fusion::Rrf { k: 60.0 }, inputs };
+    let plan = SearchPlan::fuse(Fusion::Rrf { k: 60.0 }, inputs);
     SearchRequest::new(TenantScope::local(), text).plan(plan).top_k(10)
 }
 

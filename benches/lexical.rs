@@ -65,6 +65,15 @@ struct Plain {
 }
 
 impl Plain {
+    /// As `same`, begun anew where a merge under way removed a file before it was copied.
+    fn settled(folder: &Path) -> tantivy::Result<Self> {
+        let again = |_| {
+            std::thread::sleep(Duration::from_millis(200));
+            Self::same(folder)
+        };
+        (0..50).map(again).find(Result::is_ok).unwrap_or_else(|| Self::same(folder))
+    }
+
     /// The segments of agentkit's index, copied into memory as they are.
     fn same(folder: &Path) -> tantivy::Result<Self> {
         let meta = find(folder, "meta.json").expect("the index has a text index");
@@ -156,14 +165,14 @@ fn main() {
     let runtime = Runtime::new().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let index = runtime.block_on(build(folder.path(), &data)).expect("the index is built");
-    let same = Plain::same(folder.path()).expect("Tantivy opens the index");
+    let same = Plain::settled(folder.path()).expect("Tantivy opens the index");
     let merged = Plain::merged(&data.passages).expect("the plain index is built");
     println!("{} passages in {} segments", data.passages.len(), same.searcher.segment_readers().len());
     let queries: Arc<Vec<String>> = Arc::new(data.queries.iter().map(|query| query.text.clone()).collect());
     let ours = move |query: String| {
         let index = index.clone();
         async move {
-            let lexical = SearchPlan::Lexical { candidates: TOP_K };
+            let lexical = SearchPlan::lexical().candidates(TOP_K);
             let request = SearchRequest::new(TenantScope::local(), query).plan(lexical).top_k(TOP_K);
             let response = index.search(&request, &RunContext::new()).await.expect("the search succeeds");
             response.hits.into_iter().map(|hit| hit.passage.text.into_bytes()).collect()

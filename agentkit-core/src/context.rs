@@ -60,7 +60,7 @@ impl RunContext {
     /// Lets the run use at most `tokens` model tokens, input and output together.
     #[must_use]
     pub fn with_token_budget(mut self, tokens: u64) -> Self {
-        self.budget = Arc::new(Budget { limit: Some(tokens), spent: AtomicU64::new(0) });
+        self.budget = Arc::new(Budget { limit: Some(tokens), ..Budget::default() });
         self
     }
 
@@ -127,12 +127,24 @@ impl RunContext {
     pub fn spend_tokens(&self, tokens: u64) -> Result<()> {
         let spent = self.budget.spent.fetch_add(tokens, Ordering::Relaxed).saturating_add(tokens);
         match self.budget.limit {
-            Some(limit) if spent > limit => Err(Error::new(
-                ErrorKind::BudgetExhausted,
-                format!("the run used {spent} tokens of {limit} allowed"),
-            )),
+            Some(limit) if spent > limit => {
+                self.budget.overspent.cancel();
+                Err(budget_exhausted(spent, limit))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Completes when more has been spent than was allowed, by whoever shares the budget.
+    ///
+    /// What is being stored when that happens may be finished, so [`RunContext::check`] does not fail for it; work
+    /// that spends of the budget races with this.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it holds no state.
+    pub async fn overspent(&self) -> Error {
+        self.budget.overspent.cancelled().await;
+        budget_exhausted(self.tokens_spent(), self.budget.limit.unwrap_or_default())
     }
 
     /// Whether the run may go on; blocking work calls this between its steps.
@@ -256,6 +268,8 @@ pub struct CancelOnDrop {
 struct Budget {
     limit: Option<u64>,
     spent: AtomicU64,
+    /// Cancelled when more than the limit is spent.
+    overspent: CancellationToken,
 }
 
 /// Identifies a distributed trace and the span that caused this work, as in the W3C Trace Context recommendation.
@@ -321,6 +335,10 @@ fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "the run was cancelled")
 }
 
+fn budget_exhausted(spent: u64, limit: u64) -> Error {
+    Error::new(ErrorKind::BudgetExhausted, format!("the run used {spent} tokens of {limit} allowed"))
+}
+
 fn deadline_exceeded() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the run's deadline passed")
 }
@@ -384,5 +402,19 @@ mod tests {
         assert!(ctx.check().is_ok());
         assert!(child.spend_tokens(10).is_ok());
         assert_eq!(ctx.spend_tokens(1).unwrap_err().kind(), ErrorKind::BudgetExhausted);
+    }
+
+    #[tokio::test]
+    async fn whoever_shares_a_budget_learns_that_it_is_overspent() {
+        let ctx = RunContext::new().with_token_budget(10);
+        let child = ctx.child();
+        assert!(futures_util::poll!(std::pin::pin!(child.overspent())).is_pending());
+        let _ = ctx.spend_tokens(11);
+        let error = child.overspent().await;
+        assert_eq!(
+            (error.kind(), error.message()),
+            (ErrorKind::BudgetExhausted, "the run used 11 tokens of 10 allowed")
+        );
+        assert!(child.check().is_ok(), "what has to be stored can be stored");
     }
 }

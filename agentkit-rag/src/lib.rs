@@ -4,10 +4,13 @@
 #![doc = document_features::document_features!()]
 
 pub mod answer;
+#[cfg(feature = "local-chat")]
+pub mod chat;
 pub mod chunk;
 pub mod embed;
 pub mod eval;
 mod index;
+pub mod ingest;
 pub mod load;
 pub mod models;
 mod source;

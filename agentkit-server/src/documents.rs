@@ -136,6 +136,8 @@ pub struct DocumentEntry {
     pub uri: Option<String>,
     /// Length of its source text.
     pub bytes: u64,
+    /// Hash of its source text.
+    pub source_hash: String,
     /// Pieces it is searched by.
     pub chunks: u64,
 }

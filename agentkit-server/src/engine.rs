@@ -8,7 +8,8 @@ use agentkit_core::{
     Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
     TenantScope,
 };
-use agentkit_rag::answer::{ExtractiveModel, RagAgent};
+use agentkit_rag::answer::{ExtractiveModel, MINILM_SUPPORT, RagAgent};
+use agentkit_rag::chat::{LocalChat, LocalOptions};
 use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
 use agentkit_rag::sqlite::SqliteMemory;
@@ -16,7 +17,7 @@ use agentkit_rag::{DocumentSummary, Index, IndexStats, SourceDocument, StoredDoc
 use async_trait::async_trait;
 
 use crate::Services;
-use crate::config::{ChatConfig, Config, EmbedderChoice};
+use crate::config::{ChatConfig, Config, EmbedderChoice, HostedChat, LocalChatConfig};
 use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};
 
 /// The index within the data directory.
@@ -61,7 +62,7 @@ impl Engine {
             return Err(nothing_there(config));
         }
         let embedder = embedder(config, progress, ctx).await?;
-        let model = chat_model(config.chat.as_ref())?;
+        let model = chat_model(config.chat.as_ref(), progress, ctx).await?;
         let (index, memory) = match access {
             Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
             Access::ReadWrite => {
@@ -70,6 +71,9 @@ impl Engine {
             }
         };
         let mut agent = RagAgent::new(Arc::new(index.clone()), model);
+        if abstains(config) {
+            agent = agent.least_support(MINILM_SUPPORT);
+        }
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
@@ -86,6 +90,11 @@ impl Engine {
     #[must_use]
     pub fn retriever(&self) -> Arc<dyn Retriever> {
         Arc::new(self.index.clone())
+    }
+
+    /// The index itself.
+    pub(crate) fn index(&self) -> Index {
+        self.index.clone()
     }
 
     /// Keeps documents.
@@ -163,13 +172,44 @@ pub(crate) async fn embedder(
     Ok(Arc::new(BertEmbedder::load_with(folder, BertOptions::default().precision(precision)).await?))
 }
 
-fn chat_model(chat: Option<&ChatConfig>) -> Result<Arc<dyn ChatModel>> {
-    let Some(chat) = chat else { return Ok(Arc::new(ExtractiveModel::new())) };
+/// Whether support is judged by the threshold that was fixed for the default models; a chat model that reads judges better.
+fn abstains(config: &Config) -> bool {
+    config.chat.is_none() && config.model.is_none() && config.embedder != EmbedderChoice::Hashing
+}
+
+/// The chat model of `config`, fetched first if it is local and not there.
+pub(crate) async fn chat_model(
+    chat: Option<&ChatConfig>,
+    progress: &dyn Progress,
+    ctx: &RunContext,
+) -> Result<Arc<dyn ChatModel>> {
+    match chat {
+        None => Ok(Arc::new(ExtractiveModel::new())),
+        Some(ChatConfig::Hosted(chat)) => hosted(chat),
+        Some(ChatConfig::Local(chat)) => local(chat, progress, ctx).await,
+    }
+}
+
+fn hosted(chat: &HostedChat) -> Result<Arc<dyn ChatModel>> {
     let mut options = OpenAiOptions::new(chat.base_url.as_str(), chat.model.as_str());
     if let Some(key) = &chat.api_key {
         options = options.api_key(key.expose());
     }
     Ok(Arc::new(OpenAiModel::new(options)?))
+}
+
+async fn local(
+    chat: &LocalChatConfig,
+    progress: &dyn Progress,
+    ctx: &RunContext,
+) -> Result<Arc<dyn ChatModel>> {
+    let file = match &chat.file {
+        Some(file) => file.clone(),
+        None => ModelStore::from_env()?.fetch(&ModelSpec::smollm2(), progress, ctx).await?,
+    };
+    let mut options = LocalOptions::default().parallel(chat.parallel);
+    options.context_tokens = chat.context_tokens;
+    Ok(Arc::new(ctx.run(LocalChat::load_with(file, options)).await?))
 }
 
 /// Makes a document of the bytes of a file, whose format is an extension or a media type.
@@ -227,6 +267,6 @@ fn document(stored: StoredDocument) -> Document {
 }
 
 fn entry(listed: DocumentSummary) -> DocumentEntry {
-    let DocumentSummary { id, title, uri, bytes, chunks, .. } = listed;
-    DocumentEntry { id, title, uri, bytes, chunks }
+    let DocumentSummary { id, title, uri, bytes, source_hash, chunks, .. } = listed;
+    DocumentEntry { id, title, uri, bytes, source_hash, chunks }
 }

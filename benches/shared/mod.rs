@@ -9,7 +9,7 @@ pub use self::timing::{Figures, peak_memory, timed};
 
 use std::sync::Arc;
 
-use agentkit_core::{Locator, Result, RunContext, Span, TenantScope};
+use agentkit_core::{Result, RunContext, Span, TenantScope};
 use agentkit_rag::chunk::{Chunk, Chunker};
 use agentkit_rag::{Index, SourceDocument};
 
@@ -35,7 +35,7 @@ pub struct Whole;
 impl Chunker for Whole {
     fn chunk(&self, document: &SourceDocument, _: &dyn Fn(&str) -> usize) -> Result<Vec<Chunk>> {
         let span = Span::new(0, document.source_text.len());
-        Ok(vec![Chunk { span, locator: Locator::default(), context: String::new() }])
+        Ok(vec![Chunk::new(document, span)])
     }
 }
 

@@ -44,7 +44,7 @@ impl Transport {
     }
 
     /// Presents `key` as a bearer token, if there is one.
-    #[cfg(any(feature = "openai", feature = "ollama"))]
+    #[cfg(any(feature = "openai", feature = "ollama", feature = "rerank"))]
     pub(crate) fn bearer(self, key: Option<&Secret>) -> Result<Self> {
         self.credential(reqwest::header::AUTHORIZATION, "Bearer ", key)
     }

@@ -2,15 +2,15 @@
 
 #[cfg(feature = "anthropic")]
 pub mod anthropic;
-#[cfg(any(feature = "anthropic", feature = "ollama", feature = "openai"))]
-mod http;
+#[cfg(any(feature = "anthropic", feature = "ollama", feature = "openai", feature = "rerank"))]
+pub(crate) mod http;
 #[cfg(feature = "ollama")]
 pub mod ollama;
 #[cfg(feature = "openai")]
 pub mod openai;
 mod secret;
 mod stream;
-#[cfg(feature = "http")]
+#[cfg(feature = "wire")]
 pub mod wire;
 
 use async_trait::async_trait;

@@ -13,6 +13,7 @@ use crate::context::RunContext;
 use crate::embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ChatModel, ChatRequest, ChatStream, ModelInfo};
+use crate::rerank::Reranker;
 
 /// How many calls may run and how many may wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +129,18 @@ impl<E: Embedder + ?Sized> Embedder for Bulkhead<E> {
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         let _slot = self.enter(ctx).await?;
         self.inner.embed(side, texts, ctx).await
+    }
+}
+
+#[async_trait]
+impl<R: Reranker + ?Sized> Reranker for Bulkhead<R> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn rerank(&self, query: &str, passages: Vec<String>, ctx: &RunContext) -> Result<Vec<f32>> {
+        let _slot = self.enter(ctx).await?;
+        self.inner.rerank(query, passages, ctx).await
     }
 }
 

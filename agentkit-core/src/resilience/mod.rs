@@ -1,6 +1,7 @@
-//! Wrappers that make a [`ChatModel`](crate::ChatModel) or [`Embedder`](crate::Embedder) dependable.
+//! Wrappers that make a [`ChatModel`](crate::ChatModel), an [`Embedder`](crate::Embedder) or a
+//! [`Reranker`](crate::Reranker) dependable.
 //!
-//! Each is a model or embedder itself, holds to the same contract and can be used alone or in a [`Stack`]. None of
+//! Each is a model, embedder or reranker itself, holds to the same contract and can be used alone or in a [`Stack`]. None of
 //! them spawns a task: dropping a future or stream drops all that is behind it. While they wait they end at once
 //! when the run is cancelled or its deadline passes. Nothing is ever said twice: what repeats a call or asks
 //! another model does so only until the first event of an answer.

@@ -13,6 +13,7 @@ use crate::context::RunContext;
 use crate::embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 use crate::error::{Error, Result};
 use crate::model::{ChatModel, ChatRequest, ChatStream, ModelInfo};
+use crate::rerank::Reranker;
 
 /// How often and how patiently to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +148,17 @@ impl<E: Embedder + ?Sized> Embedder for Retry<E> {
 
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         self.run(ctx, || self.inner.embed(side, texts.clone(), ctx)).await
+    }
+}
+
+#[async_trait]
+impl<R: Reranker + ?Sized> Reranker for Retry<R> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn rerank(&self, query: &str, passages: Vec<String>, ctx: &RunContext) -> Result<Vec<f32>> {
+        self.run(ctx, || self.inner.rerank(query, passages.clone(), ctx)).await
     }
 }
 

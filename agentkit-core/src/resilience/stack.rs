@@ -12,8 +12,9 @@ use super::{CacheOptions, Cached};
 use crate::embed::Embedder;
 use crate::error::Result;
 use crate::model::ChatModel;
+use crate::rerank::Reranker;
 
-/// A model or embedder and the wrappers around it: each method puts one around all that is there already.
+/// A model, embedder or reranker and the wrappers around it: each method puts one around all that is there already.
 ///
 /// The [module](super) says in which order they serve best.
 ///
@@ -135,6 +136,33 @@ impl Stack<dyn Embedder> {
     /// Mismatch: the embedders are not interchangeable.
     pub fn fallback(self, others: impl IntoIterator<Item = Arc<dyn Embedder>>) -> Result<Self> {
         Ok(Self(Arc::new(FallbackEmbedder::new(self.0, others)?)))
+    }
+}
+
+impl Stack<dyn Reranker> {
+    /// Begins with a reranker.
+    pub fn reranker(reranker: impl Reranker + 'static) -> Self {
+        Self(Arc::new(reranker))
+    }
+
+    /// Puts a [`Timeout`] around it.
+    pub fn timeout(self, options: TimeoutOptions) -> Self {
+        Self(Arc::new(Timeout::new(self.0, options)))
+    }
+
+    /// Puts a [`Retry`] around it.
+    pub fn retry(self, options: RetryOptions) -> Self {
+        Self(Arc::new(Retry::new(self.0, options)))
+    }
+
+    /// Puts a [`CircuitBreaker`] around it.
+    pub fn breaker(self, options: BreakerOptions) -> Self {
+        Self(Arc::new(CircuitBreaker::new(self.0, options)))
+    }
+
+    /// Puts a [`Bulkhead`] around it.
+    pub fn bulkhead(self, options: BulkheadOptions) -> Self {
+        Self(Arc::new(Bulkhead::new(self.0, options)))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::context::RunContext;
 use crate::embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ChatEvent, ChatModel, ChatRequest, ChatStream, ModelInfo};
+use crate::rerank::Reranker;
 
 /// A moment that does not come: tokio's timers reach no further than about two years.
 const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
@@ -97,6 +98,17 @@ impl<E: Embedder + ?Sized> Embedder for Timeout<E> {
 
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         Clock::new(self.options.clone()).limit(self.inner.embed(side, texts, ctx)).await
+    }
+}
+
+#[async_trait]
+impl<R: Reranker + ?Sized> Reranker for Timeout<R> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn rerank(&self, query: &str, passages: Vec<String>, ctx: &RunContext) -> Result<Vec<f32>> {
+        Clock::new(self.options.clone()).limit(self.inner.rerank(query, passages, ctx)).await
     }
 }
 

@@ -1,24 +1,40 @@
 //! The retriever contract: a typed question in, explained passages out.
 
+mod conversation;
+mod explain;
 mod filter;
 mod locator;
 mod metadata;
 mod plan;
+mod ranking;
+mod reranking;
+mod rewrite;
+mod searcher;
+mod tool;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::conversation::Conversation;
+pub use self::explain::{Derivation, Explanation, FusedPart, Leg, LegExplanation, QueryExplanation};
 pub use self::filter::{Filter, Range};
 pub use self::locator::{Locator, Mark, Span};
 pub use self::metadata::{Metadata, MetadataValue, Scalar};
-pub use self::plan::{Fusion, SearchPlan};
+pub use self::plan::{Boosts, Expansion, Fusion, InputRange, Matching, Scale, SearchPlan};
+pub use self::ranking::{Ranked, Ranking};
+pub use self::reranking::RerankingRetriever;
+pub use self::rewrite::{Hyde, ModelRewriter, MultiQuery, QueryRewriter, RewritingRetriever, WeightedQuery};
+pub use self::searcher::{Searcher, search_by_parts};
+pub use self::tool::RetrieverTool;
 use crate::context::RunContext;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, DocumentId};
 use crate::scope::TenantScope;
 
 /// Most hits a request may ask for.
 pub const MAX_TOP_K: usize = 1000;
+/// The furthest a page may begin.
+const MAX_OFFSET: usize = 10_000;
 /// Longest query in bytes.
 pub const MAX_QUERY_BYTES: usize = 64 * 1024;
 
@@ -41,6 +57,25 @@ pub trait Retriever: Send + Sync {
     /// # Errors
     /// Invalid input, unsupported (a plan node), unavailable, corrupt, or stopped.
     async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse>;
+
+    /// Gives the hits of an answer to `request` more of the text around them: the same hits in the same order, with other
+    /// spans, texts and locators. A retriever that cannot says so.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Unsupported, unless it is implemented; unavailable, corrupt, or stopped.
+    async fn expand(
+        &self,
+        request: &SearchRequest,
+        hits: Vec<Hit>,
+        to: Expansion,
+        ctx: &RunContext,
+    ) -> Result<Vec<Hit>> {
+        let _ = (request, hits, to, ctx);
+        Err(Error::new(ErrorKind::Unsupported, "this retriever cannot widen passages"))
+    }
 }
 
 /// A question to a [`Retriever`].
@@ -68,13 +103,29 @@ pub struct SearchRequest {
     pub filter: Option<Filter>,
     /// How to search.
     pub plan: SearchPlan,
+    /// How many of the best to leave out: where a page begins. Pages are cut out of one ranking, which is as deep as the
+    /// plan's candidates, or as `top_k` if that is more; so ask for all pages with the same `top_k`.
+    pub offset: usize,
+    /// Fail with a conflict unless this is the state of the index, as the page before had it; `None` takes any.
+    pub generation: Option<u64>,
+    /// What was said before the question. A retriever that does not rewrite questions takes no notice of it.
+    pub conversation: Conversation,
 }
 
 impl SearchRequest {
     /// Asks for the ten best hits by the default plan.
     #[must_use]
     pub fn new(scope: TenantScope, text: impl Into<String>) -> Self {
-        Self { scope, text: text.into(), top_k: 10, filter: None, plan: SearchPlan::default() }
+        Self {
+            scope,
+            text: text.into(),
+            top_k: 10,
+            filter: None,
+            plan: SearchPlan::default(),
+            offset: 0,
+            generation: None,
+            conversation: Conversation::default(),
+        }
     }
 
     /// Asks for at most this many hits.
@@ -98,16 +149,78 @@ impl SearchRequest {
         self
     }
 
+    /// Begins after this many hits.
+    #[must_use]
+    pub fn offset(mut self, offset: usize) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// Wants this state of the index and no other.
+    ///
+    /// # Examples
+    /// ```
+    /// use agentkit_core::testing::MemoryRetriever;
+    /// use agentkit_core::{Metadata, Retriever, RunContext, SearchRequest, TenantScope};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let (retriever, scope, ctx) = (MemoryRetriever::new(), TenantScope::local(), RunContext::new());
+    /// for id in ["a", "b", "c"] {
+    ///     retriever.add_text(&scope, id, "green tea", &Metadata::new()).unwrap();
+    /// }
+    /// let request = SearchRequest::new(scope.clone(), "tea").top_k(2);
+    /// let first = retriever.search(&request, &ctx).await.unwrap();
+    /// let next = request.offset(2).at_generation(first.generation);
+    /// assert_eq!(retriever.search(&next, &ctx).await.unwrap().hits.len(), 1);
+    /// retriever.add_text(&scope, "d", "black tea", &Metadata::new()).unwrap();
+    /// assert!(retriever.search(&next, &ctx).await.unwrap_err().kind() == agentkit_core::ErrorKind::Conflict);
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn at_generation(mut self, generation: u64) -> Self {
+        self.generation = Some(generation);
+        self
+    }
+
+    /// Checks that the state of the index is the one wanted.
+    ///
+    /// # Errors
+    /// Conflict if it is another.
+    pub fn check_generation(&self, generation: u64) -> Result<()> {
+        match self.generation {
+            Some(wanted) if wanted != generation => Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "the index is in state {generation}, not {wanted} any more; begin again at the first page"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The question was asked in this conversation; see [`RewritingRetriever`].
+    #[must_use]
+    pub fn conversation(mut self, before: Conversation) -> Self {
+        self.conversation = before;
+        self
+    }
+
     /// Checks the limits every retriever shares.
     ///
     /// # Errors
-    /// Invalid input: blank or too long text, `top_k` out of range, a malformed filter or plan.
+    /// Invalid input: blank or too long text, `top_k` or `offset` out of range, a malformed filter or plan.
     pub fn validate(&self) -> Result<()> {
         plain_text("the query", &self.text, MAX_QUERY_BYTES)?;
         if !(1..=MAX_TOP_K).contains(&self.top_k) {
             return Err(Error::invalid_input(format!(
                 "top_k must be between 1 and {MAX_TOP_K}, got {}",
                 self.top_k
+            )));
+        }
+        if self.offset > MAX_OFFSET {
+            return Err(Error::invalid_input(format!(
+                "offset must be at most {MAX_OFFSET}, got {}",
+                self.offset
             )));
         }
         if let Some(filter) = &self.filter {
@@ -144,13 +257,16 @@ pub struct SearchResponse {
     pub matches: u64,
     /// The state of the index that was searched; grows with every commit.
     pub generation: u64,
+    /// What was searched for in place of the question; empty if it was the question itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<String>,
 }
 
 impl SearchResponse {
     /// An answer of these hits.
     #[must_use]
     pub fn new(hits: Vec<Hit>, matches: u64, generation: u64) -> Self {
-        Self { hits, matches, generation }
+        Self { hits, matches, generation, queries: Vec::new() }
     }
 }
 
@@ -186,50 +302,4 @@ pub struct Passage {
     /// Where to find it in the original.
     #[serde(default)]
     pub locator: Locator,
-}
-
-/// How a hit's score came about.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Explanation {
-    /// What each leg of the search thought of this chunk; a leg that did not find it is absent.
-    pub legs: Vec<LegExplanation>,
-    /// How the legs were combined, if there were several.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fusion: Option<Fusion>,
-    /// The reranker's score, if one was used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reranked: Option<f32>,
-}
-
-impl Explanation {
-    /// Explains a score by its legs.
-    #[must_use]
-    pub fn new(legs: Vec<LegExplanation>, fusion: Option<Fusion>) -> Self {
-        Self { legs, fusion, reranked: None }
-    }
-}
-
-/// One leg's view of a hit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LegExplanation {
-    /// Which leg.
-    pub leg: Leg,
-    /// The chunk's rank in the leg, counted from 1.
-    pub rank: usize,
-    /// The leg's own score: cosine for dense, BM25 for lexical.
-    pub score: f32,
-    /// What the leg added to the final score.
-    pub contribution: f32,
-}
-
-/// A way of finding chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Leg {
-    /// By the meaning of the text: nearest vectors.
-    Dense,
-    /// By the words of the text: BM25.
-    Lexical,
 }

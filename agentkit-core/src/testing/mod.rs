@@ -15,7 +15,6 @@
 
 pub mod conformance;
 mod embedder;
-mod memory;
 mod model;
 mod reranker;
 mod retriever;
@@ -23,8 +22,8 @@ mod tool;
 mod words;
 
 pub use self::embedder::HashingEmbedder;
-pub use self::memory::WindowMemory;
 pub use self::model::{ScriptedModel, ScriptedTurn};
 pub use self::reranker::OverlapReranker;
 pub use self::retriever::MemoryRetriever;
 pub use self::tool::{EchoArguments, EchoTool};
+pub use crate::memory::WindowMemory;

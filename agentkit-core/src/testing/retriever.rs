@@ -1,6 +1,6 @@
 //! A retriever over a list of passages in this process, exact and explained.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -9,11 +9,11 @@ use super::embedder::HashingEmbedder;
 use super::reranker::overlap;
 use super::words::words;
 use crate::context::RunContext;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::ChunkId;
 use crate::retrieve::{
-    Explanation, Fusion, Hit, Leg, LegExplanation, Locator, Metadata, Passage, Retriever, SearchPlan,
-    SearchRequest, SearchResponse, Span,
+    Explanation, Filter, Hit, Leg, Locator, Metadata, Passage, Ranked, Ranking, Retriever, SearchPlan,
+    SearchRequest, SearchResponse, Span, search_by_parts,
 };
 use crate::scope::TenantScope;
 
@@ -117,113 +117,80 @@ impl Retriever for MemoryRetriever {
     async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
         request.validate()?;
         ctx.check()?;
+        if !request.plan.is_plain() {
+            return search_by_parts(self, request, ctx).await;
+        }
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        let filter = request.filter.as_ref();
-        let allowed = |chunk: &&Stored| {
-            chunk.scope == request.scope && filter.is_none_or(|filter| filter.matches(&chunk.metadata))
-        };
+        request.check_generation(store.generation)?;
         let search = Search {
+            request,
             words: words(&request.text).collect(),
             vector: self.embedder.vector(&request.text),
-            chunks: store.chunks.iter().filter(allowed).collect(),
+            chunks: store.chunks.iter().filter(|chunk| chunk.scope == request.scope).collect(),
         };
-        let mut ranked = search.rank(&request.plan);
-        ranked.truncate(request.top_k);
-        let fusion = match &request.plan {
-            SearchPlan::Fuse { method, .. } => Some(*method),
-            _ => None,
-        };
-        let hits = ranked.into_iter().map(|found| found.into_hit(fusion)).collect();
-        Ok(SearchResponse::new(hits, search.chunks.len() as u64, store.generation))
+        let filter = request.filter.as_ref();
+        let ranking = search.rank(&request.plan, &filter.into_iter().collect::<Vec<_>>())?;
+        let page = ranking.entries.into_iter().skip(request.offset).take(request.top_k);
+        let matches = search.allowed(&filter.into_iter().collect::<Vec<_>>()).count() as u64;
+        Ok(SearchResponse::new(
+            page.filter_map(|found| search.hit(found)).collect(),
+            matches,
+            store.generation,
+        ))
     }
 }
 
-/// One query over the chunks it may see.
+/// One query over the chunks of its scope.
 struct Search<'s> {
+    request: &'s SearchRequest,
     words: BTreeSet<String>,
     vector: Vec<f32>,
     chunks: Vec<&'s Stored>,
 }
 
-/// A chunk with its score so far.
-struct Found<'s> {
-    chunk: &'s Stored,
-    score: f32,
-    legs: Vec<LegExplanation>,
-}
-
 impl<'s> Search<'s> {
-    fn rank(&self, plan: &SearchPlan) -> Vec<Found<'s>> {
+    /// Carries out a plain plan; all filters hold.
+    fn rank(&self, plan: &SearchPlan, filters: &[&Filter]) -> Result<Ranking<&'s ChunkId>> {
         match plan {
-            SearchPlan::Dense { candidates, .. } => self.leg(Leg::Dense, *candidates),
-            SearchPlan::Lexical { candidates } => self.leg(Leg::Lexical, *candidates),
-            SearchPlan::Fuse { method: Fusion::Rrf { k }, inputs } => {
-                fuse(*k, inputs.iter().map(|input| self.rank(input)))
+            SearchPlan::Dense { candidates, .. } => Ok(self.leg(Leg::Dense, *candidates, filters)),
+            SearchPlan::Lexical { candidates, .. } => Ok(self.leg(Leg::Lexical, *candidates, filters)),
+            SearchPlan::Filter { filter, input } => self.rank(input, &[filters, &[filter]].concat()),
+            SearchPlan::Fuse { method, weights, inputs } => {
+                let inputs = inputs.iter().map(|input| self.rank(input, filters)).collect::<Result<_>>()?;
+                Ok(Ranking::fuse(*method, weights, inputs))
             }
+            SearchPlan::Threshold { score, input } => Ok(self.rank(input, filters)?.threshold(*score)),
+            SearchPlan::Limit { hits, input } => Ok(self.rank(input, filters)?.limit(*hits)),
+            _ => Err(Error::new(ErrorKind::Unsupported, "this retriever carries out plain plans only")),
         }
     }
 
-    fn leg(&self, leg: Leg, candidates: usize) -> Vec<Found<'s>> {
+    fn allowed<'a>(&'a self, filters: &'a [&Filter]) -> impl Iterator<Item = &'s Stored> + 'a {
+        let chunks = self.chunks.iter().copied();
+        chunks.filter(|chunk| filters.iter().all(|filter| filter.matches(&chunk.metadata)))
+    }
+
+    fn leg(&self, leg: Leg, candidates: usize, filters: &[&Filter]) -> Ranking<&'s ChunkId> {
         let score = |chunk: &Stored| match leg {
             Leg::Dense => self.vector.iter().zip(&chunk.vector).map(|(a, b)| a * b).sum(),
             Leg::Lexical => overlap(&self.words, &chunk.words),
         };
-        let found = self.chunks.iter().map(|chunk| Found { chunk, score: score(chunk), legs: Vec::new() });
-        let mut found: Vec<_> = found.filter(|found| leg == Leg::Dense || found.score > 0.0).collect();
-        sort(&mut found);
-        found.truncate(candidates);
-        for (at, found) in found.iter_mut().enumerate() {
-            let (rank, score) = (at + 1, found.score);
-            found.legs.push(LegExplanation { leg, rank, score, contribution: score });
-        }
-        found
+        let found = self.allowed(filters).map(|chunk| (&chunk.passage.chunk_id, score(chunk)));
+        let mut found: Vec<(&ChunkId, f32)> =
+            found.filter(|(_, score)| leg == Leg::Dense || *score > 0.0).collect();
+        found.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        let depth = candidates.max(self.request.top_k);
+        found.truncate(depth);
+        Ranking::of_leg(leg, found, depth)
     }
-}
 
-impl Found<'_> {
-    fn into_hit(self, fusion: Option<Fusion>) -> Hit {
-        Hit {
-            passage: self.chunk.passage.clone(),
-            score: self.score,
-            metadata: self.chunk.metadata.clone(),
-            explanation: Explanation::new(self.legs, fusion),
-        }
+    fn hit(&self, found: Ranked<&ChunkId>) -> Option<Hit> {
+        let chunk = self.chunks.iter().find(|chunk| chunk.passage.chunk_id == *found.key)?;
+        Some(Hit {
+            passage: chunk.passage.clone(),
+            score: found.score,
+            metadata: chunk.metadata.clone(),
+            explanation: Explanation::derived(found.legs, found.derivation),
+        })
     }
-}
-
-/// Reciprocal rank fusion; a fusion within a fusion shares its part among its own legs as it weighed them.
-fn fuse<'s>(k: f32, inputs: impl Iterator<Item = Vec<Found<'s>>>) -> Vec<Found<'s>> {
-    let mut fused: BTreeMap<&ChunkId, Found<'s>> = BTreeMap::new();
-    for input in inputs {
-        for (at, found) in input.into_iter().enumerate() {
-            let part = 1.0 / (k + rank_as_f32(at + 1));
-            let whole: f32 = found.legs.iter().map(|leg| leg.contribution).sum();
-            let single = found.legs.len() == 1;
-            let share = |leg: LegExplanation| LegExplanation {
-                contribution: if single { part } else { part * leg.contribution / whole },
-                ..leg
-            };
-            let entry = fused.entry(&found.chunk.passage.chunk_id).or_insert_with(|| Found {
-                chunk: found.chunk,
-                score: 0.0,
-                legs: Vec::new(),
-            });
-            entry.score += part;
-            entry.legs.extend(found.legs.into_iter().map(share));
-        }
-    }
-    let mut fused: Vec<_> = fused.into_values().collect();
-    sort(&mut fused);
-    fused
-}
-
-#[expect(clippy::cast_precision_loss, reason = "ranks are at most 10,000")]
-fn rank_as_f32(rank: usize) -> f32 {
-    rank as f32
-}
-
-fn sort(found: &mut [Found<'_>]) {
-    found.sort_by(|a, b| {
-        b.score.total_cmp(&a.score).then_with(|| a.chunk.passage.chunk_id.cmp(&b.chunk.passage.chunk_id))
-    });
 }

@@ -51,12 +51,22 @@ impl ToolSpec {
 }
 
 /// Longest name of a tool that every provider takes.
-const MAX_NAME: usize = 64;
+pub(crate) const MAX_NAME: usize = 64;
 
 /// Whether every provider takes this for the name of a tool.
 pub(crate) fn is_tool_name(name: &str) -> bool {
     let well_formed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(well_formed)
+}
+
+/// The text up to `most` bytes, and how much is missing.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let (kept, rest) = text.split_at(end);
+    format!("{kept}\n[{} more bytes are not shown]", rest.len())
 }
 
 /// A tool as the runtime sees it. Make one of an async function with [`FunctionTool`], or write a [`TypedTool`]

@@ -8,7 +8,7 @@ use agentkit_core::testing::{
 };
 use agentkit_core::{
     ChatEvent, FinishReason, Fusion, ModelInfo, PassageCitation, Retriever, RunContext, SearchPlan,
-    SearchRequest, Span,
+    SearchRequest, Searcher, Span,
 };
 use serde_json::json;
 
@@ -52,11 +52,11 @@ async fn the_memory_retriever_conforms() {
     let retriever = MemoryRetriever::new();
     conformance::ingest_fixture(&retriever).unwrap();
     conformance::retriever(&retriever).await;
-    let nested = SearchPlan::Fuse {
-        method: Fusion::Rrf { k: 10.0 },
-        inputs: vec![SearchPlan::hybrid(), SearchPlan::lexical(), SearchPlan::dense()],
-    };
-    conformance::retriever_plans(&retriever, &[nested]).await;
+    let all = [SearchPlan::hybrid(), SearchPlan::lexical(), SearchPlan::dense()];
+    let nested = SearchPlan::fuse(Fusion::Rrf { k: 10.0 }, all);
+    let above = nested.clone().limit(100).threshold(0.0).rerank("overlap");
+    let searcher = Searcher::new(Arc::new(retriever)).reranker("overlap", Arc::new(OverlapReranker::new()));
+    conformance::retriever_plans(&searcher, &[nested, above]).await;
 }
 
 #[tokio::test]

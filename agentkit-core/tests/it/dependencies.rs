@@ -5,15 +5,20 @@ use std::ffi::OsString;
 use std::process::Command;
 
 /// What agentkit-core may name as a dependency, features included.
-const CORE_MAY_USE: [&str; 15] = [
+const CORE_MAY_USE: [&str; 20] = [
     "async-trait",
+    "bytes",
     "document-features",
     "futures-core",
     "futures-util",
+    "http",
+    "http-body-util",
     "httpdate",
     "jsonschema",
     "moka",
+    "process-wrap",
     "reqwest",
+    "rmcp",
     "schemars",
     "serde",
     "serde_json",
@@ -79,6 +84,7 @@ fn core_reaches_no_engine_no_database_and_no_framework() {
 fn core_has_no_http_client_unless_asked_for_one() {
     let http = ["reqwest", "hyper", "rustls"];
     assert_eq!(of(&dependencies("agentkit-core", &[], false), &http, true), [""; 0]);
+    assert_eq!(of(&dependencies("agentkit-core", &[], false), &["rmcp", "process-wrap"], true), [""; 0]);
     assert_eq!(of(&dependencies("agentkit-core", &["--features", "openai"], false), &http, true).len(), 3);
 }
 

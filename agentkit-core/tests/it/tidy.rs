@@ -6,6 +6,7 @@
 mod code;
 mod docs;
 mod files;
+mod signatures;
 
 use self::files::{TextFile, Workspace};
 
@@ -142,4 +143,23 @@ fn nothing_names_a_place_that_only_one_machine_has() {
     none(&docs::machines(&Workspace::read().all));
     let home = ["/ro", "ot/x"].concat();
     caught(&docs::machines(&[file("docs/a.md", &format!("see `{home}`"))]), "docs/a.md:1");
+}
+
+#[test]
+fn core_s_public_signatures_name_no_other_crate_s_types() {
+    none(&signatures::foreign(&Workspace::read().rust(), "agentkit-core/src/"));
+    let caught_in = |code: &str, about: &str| {
+        let text =
+            format!("//! Says.\n\nuse rmcp::model::{{Tool, Other}};\nuse serde_json::Value;\n\n{code}\n");
+        caught(&signatures::foreign(&[file("agentkit-core/src/a.rs", &text)], "agentkit-core/src/"), about);
+    };
+    caught_in("pub fn give() -> Tool {\n    todo()\n}", "Tool in fn give");
+    caught_in("pub fn take(\n    one: u8,\n    other: &Other,\n) {\n}", "Other in fn take");
+    caught_in("pub struct Open {\n    pub tool: Tool,\n}", "Tool in tool: Tool");
+    caught_in("pub struct Pair(pub Tool, u8);", "Tool in struct Pair");
+    caught_in("pub enum Kind {\n    One,\n    Two(Tool),\n}", "Tool in enum Kind");
+    caught_in("pub trait Rule: Send {\n    fn rule(&self) -> rmcp::model::Tool;\n}", "rmcp in trait Rule");
+    let harmless = "use rmcp::Tool;\nuse serde_json::Value;\n\npub struct Closed(Tool);\n\npub struct More {\n    tool: Tool,\n}\n\n\
+        impl More {\n    pub fn json(&self) -> Value {\n        Tool::new()\n    }\n\n    fn inner(&self) -> Tool {\n    }\n}\n";
+    none(&signatures::foreign(&[file("agentkit-core/src/a.rs", harmless)], "agentkit-core/src/"));
 }

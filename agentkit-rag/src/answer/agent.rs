@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use agentkit_core::{
-    Agent, AgentInput, AgentReply, AgentStream, ChatModel, Memory, Result, Retriever, RunContext, SearchPlan,
-    TenantScope,
+    Agent, AgentInput, AgentReply, AgentStream, ChatModel, Memory, QueryRewriter, Result, Retriever,
+    RewritingRetriever, RunContext, SearchPlan, TenantScope,
 };
 use async_trait::async_trait;
 
+use super::history::HistoryRewriter;
 use super::run::Run;
 
 /// Passages asked of the retriever unless told otherwise.
@@ -26,7 +27,7 @@ const INSTRUCTIONS: &str = "Answer the question using only the numbered passages
 /// A run recalls the session, makes a follow-up question stand alone, retrieves, gives the model what fits into
 /// its budget, and streams its answer. Every citation quotes the source text at its span: a model that cites
 /// itself is checked, and the `[n]` markers of any other are traced to the best supporting sentence of passage
-/// n. If nothing is found, the run ends with [`REFUSAL`](super::REFUSAL) and the model is not asked. The turn is
+/// n. If nothing is found, or too little if [that is limited](RagAgent::least_support), the run ends with [`REFUSAL`](super::REFUSAL) and the model is not asked. The turn is
 /// remembered before the run is done.
 ///
 /// Cheap to clone.
@@ -49,11 +50,13 @@ const INSTRUCTIONS: &str = "Answer the question using only the numbered passages
 #[derive(Clone)]
 pub struct RagAgent {
     pub(super) retriever: Arc<dyn Retriever>,
+    pub(super) rewriter: Option<Arc<dyn QueryRewriter>>,
     pub(super) model: Arc<dyn ChatModel>,
     pub(super) memory: Option<Arc<dyn Memory>>,
     pub(super) top_k: usize,
     pub(super) plan: SearchPlan,
     pub(super) context_tokens: usize,
+    pub(super) least_support: Option<f32>,
     pub(super) instructions: Arc<str>,
 }
 
@@ -63,11 +66,13 @@ impl RagAgent {
     pub fn new(retriever: Arc<dyn Retriever>, model: Arc<dyn ChatModel>) -> Self {
         Self {
             retriever,
+            rewriter: Some(Arc::new(HistoryRewriter::new())),
             model,
             memory: None,
             top_k: TOP_K,
             plan: SearchPlan::default(),
             context_tokens: CONTEXT_TOKENS,
+            least_support: None,
             instructions: INSTRUCTIONS.into(),
         }
     }
@@ -93,10 +98,33 @@ impl RagAgent {
         self
     }
 
+    /// Makes questions fit to be searched for in this way; by default with [`HistoryRewriter`].
+    #[must_use]
+    pub fn rewriter(mut self, rewriter: Arc<dyn QueryRewriter>) -> Self {
+        self.rewriter = Some(rewriter);
+        self
+    }
+
+    /// Searches for each question as it was asked, whatever was said before it.
+    #[must_use]
+    pub fn without_rewriter(mut self) -> Self {
+        self.rewriter = None;
+        self
+    }
+
     /// Most tokens of passages given to the model, 6000 by default; less if the model's context is smaller.
     #[must_use]
     pub fn context_tokens(mut self, tokens: usize) -> Self {
         self.context_tokens = tokens;
+        self
+    }
+
+    /// Refuses without asking the model where less than this [`support`](super::support) is found, and cites the passages
+    /// that come nearest. By default the model is always asked: a model that reads judges better, while the
+    /// [`ExtractiveModel`](super::ExtractiveModel) needs this. See [`MINILM_SUPPORT`](super::MINILM_SUPPORT).
+    #[must_use]
+    pub fn least_support(mut self, least: f32) -> Self {
+        self.least_support = Some(least);
         self
     }
 
@@ -118,6 +146,17 @@ impl RagAgent {
     pub async fn ask(&self, scope: &TenantScope, question: impl Into<String>) -> Result<AgentReply> {
         let input = AgentInput::new(scope.clone(), question);
         self.run(input, &RunContext::new()).await?.collect().await
+    }
+}
+
+impl RagAgent {
+    /// What searches for questions, rewritten if they are to be.
+    pub(super) fn searcher(&self) -> Arc<dyn Retriever> {
+        let retriever = self.retriever.clone();
+        match &self.rewriter {
+            Some(rewriter) => Arc::new(RewritingRetriever::new(retriever, rewriter.clone())),
+            None => retriever,
+        }
     }
 }
 

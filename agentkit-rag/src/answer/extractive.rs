@@ -1,13 +1,13 @@
 //! A chat model that answers with the best supported sentences of its passages, word for word.
 
 use agentkit_core::{
-    Capabilities, ChatEvent, ChatModel, ChatRequest, ChatStream, Error, ErrorKind, FinishReason, ModelInfo,
-    Passage, PassageCitation, Result, Role, RunContext, Span, Usage,
+    Capabilities, ChatEvent, ChatModel, ChatRequest, ChatStream, Conversation, Error, ErrorKind,
+    FinishReason, ModelInfo, Passage, PassageCitation, Result, Role, RunContext, Span, Usage,
 };
 use async_trait::async_trait;
 
 use super::REFUSAL;
-use super::contextual::missing;
+use super::history::HistoryRewriter;
 use super::pack::estimate_tokens;
 use super::score::{Candidate, Evidence, Question, weigh};
 use super::sentence::UnitKind;
@@ -34,7 +34,7 @@ const CONTEXT_TOKENS: usize = 1 << 20;
 /// citation, or an honest "[The sources do not say.](super::REFUSAL)".
 ///
 /// Deterministic, without weights or network, and fast: well under a millisecond for ten passages. The question
-/// is the last user message, made to stand alone by the user messages before it. Works in any language, with
+/// is the last user message, made to stand alone by the messages before it. Works in any language, with
 /// stemming and function words in thirteen, and letter pairs for scripts without spaces.
 ///
 /// # Examples
@@ -99,15 +99,15 @@ impl ChatModel for ExtractiveModel {
     }
 }
 
-/// The last user message, with what it needs of the user's messages before.
+/// The last user message, with what it needs of the conversation before.
 fn question(request: &ChatRequest) -> Result<Question> {
-    let asked = request.messages.iter().filter(|message| message.role == Role::User);
-    let asked: Vec<String> = asked.map(agentkit_core::Message::joined_text).collect();
-    let Some((last, earlier)) = asked.split_last() else {
+    let Some(at) = request.messages.iter().rposition(|message| message.role == Role::User) else {
         return Err(Error::invalid_input("the request has no user message to answer; add one"));
     };
-    let earlier: Vec<&str> = earlier.iter().map(String::as_str).collect();
-    Ok(Question::new(last).with_context(&missing(last, &earlier)))
+    let (before, rest) = request.messages.split_at(at);
+    let asked = rest.first().map(agentkit_core::Message::joined_text).unwrap_or_default();
+    let context = HistoryRewriter::new().addition(&asked, &Conversation::new(before.to_vec()));
+    Ok(Question::new(&asked).with_context(&context))
 }
 
 fn passages(request: &ChatRequest) -> impl Iterator<Item = &Passage> {
@@ -172,7 +172,7 @@ impl Quote {
 
 /// What to quote, best first; nothing, if the passages do not speak of the question.
 fn quotes(question: &Question, passages: &[&Passage], max_tokens: Option<u32>) -> Vec<Quote> {
-    let Evidence { mut candidates, coverage } = weigh(question, passages);
+    let Evidence { mut candidates, coverage, .. } = weigh(question, passages);
     if question.is_empty() || coverage < MIN_COVERAGE {
         return Vec::new();
     }

@@ -7,17 +7,26 @@
 
 mod agent;
 mod cite;
-mod contextual;
 mod extractive;
+mod history;
 mod pack;
 mod run;
 mod score;
 mod sentence;
+mod support;
 mod terms;
 mod values;
 
 pub use agent::RagAgent;
 pub use extractive::ExtractiveModel;
+pub use history::{CarriedWord, HistoryRewriter};
+pub use support::{MINILM_SUPPORT, support};
+pub(crate) use terms::content_words;
 
 /// What an answer says when the passages do not support one.
 pub const REFUSAL: &str = "The sources do not say.";
+
+/// Where the sentences, items, rows and blocks of code of `text` end, in order.
+pub(crate) fn sentence_ends(text: &str) -> Vec<usize> {
+    sentence::units(text).into_iter().map(|unit| unit.outer_end).collect()
+}

@@ -1,15 +1,16 @@
 //! One run of the agent: its steps in order, and what becomes of the model's events.
 
 use agentkit_core::{
-    AgentEventKind, AgentInput, ChatEvent, ChatRequest, Emitter, Error, ErrorKind, FinishReason, Message,
-    Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey, Source,
+    AgentEventKind, AgentInput, ChatEvent, ChatRequest, Conversation, Emitter, Error, ErrorKind,
+    FinishReason, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey,
+    Source,
 };
 
 use super::REFUSAL;
 use super::agent::RagAgent;
 use super::cite::{MarkerReader, citation, support, without_markers};
-use super::contextual::standalone;
 use super::pack::{estimate_tokens, pack};
+use super::support::support as support_of;
 
 /// Most messages recalled of a session.
 const RECALLED: usize = 20;
@@ -18,6 +19,9 @@ const HISTORY_SHARE: usize = 4;
 /// Share of the model's context that is kept for its answer, and the most that is.
 const ANSWER_SHARE: usize = 4;
 const ANSWER_TOKENS: usize = 2_048;
+/// Passages named when the question is not answered, and the words before them.
+const NAMED: usize = 5;
+const NEAREST: &str = "The nearest passages:";
 
 type Out = Emitter<AgentEventKind>;
 
@@ -40,15 +44,32 @@ impl Run {
         let trace_id = self.ctx.trace().trace_id();
         out.emit(AgentEventKind::Started { trace_id, session_id: self.input.session.clone() }).await?;
         let history = self.history().await?;
-        let query = standalone(&self.input.message, &user_turns(&history));
-        let sources = self.retrieve(&query, &history).await?;
+        let Found { query, sources, support } = self.retrieve(&history).await?;
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         out.emit(AgentEventKind::Retrieved { query, sources }).await?;
         if passages.is_empty() {
             out.emit(AgentEventKind::Delta { text: REFUSAL.into() }).await?;
             return Ok((REFUSAL.into(), Outcome::Refused));
         }
+        if self.agent.least_support.zip(support).is_some_and(|(least, support)| support < least) {
+            return self.doubt(out, &passages).await;
+        }
         self.ask_model(out, history, passages).await
+    }
+
+    /// Refuses, and names the passages that come nearest.
+    async fn doubt(&self, out: &Out, passages: &[Passage]) -> Result<(String, Outcome)> {
+        let numbers = 1..=passages.len().min(NAMED);
+        let markers: Vec<String> = numbers.clone().map(|number| format!("[{number}]")).collect();
+        let text = format!("{REFUSAL} {NEAREST} {}", markers.join(" "));
+        out.emit(AgentEventKind::Delta { text: text.clone() }).await?;
+        for (number, passage) in numbers.zip(passages) {
+            let span = support(&self.input.message, passage);
+            if let Some(citation) = citation(number, span, passages) {
+                out.emit(AgentEventKind::Citation(citation)).await?;
+            }
+        }
+        Ok((text, Outcome::Refused))
     }
 
     /// The session's latest messages, as many as fit.
@@ -72,14 +93,23 @@ impl Run {
         Ok(turns.split_off(first))
     }
 
-    async fn retrieve(&self, query: &str, history: &[Turn]) -> Result<Vec<Source>> {
-        let mut request = SearchRequest::new(self.input.scope.clone(), query)
+    async fn retrieve(&self, history: &[Turn]) -> Result<Found> {
+        // A refusal says nothing that a question could lean on.
+        let said = history.iter().filter(|turn| !turn.text.starts_with(REFUSAL));
+        let said = said.map(|turn| Message::text(turn.role, turn.text.as_str())).collect();
+        let mut request = SearchRequest::new(self.input.scope.clone(), self.input.message.as_str())
             .top_k(self.agent.top_k)
-            .plan(self.agent.plan.clone());
+            .plan(self.agent.plan.clone())
+            .conversation(Conversation::new(said));
         request.filter.clone_from(&self.input.filter);
-        let response = self.agent.retriever.search(&request, &self.ctx).await?;
+        let response = self.agent.searcher().search(&request, &self.ctx).await?;
+        let judged = self.agent.least_support.is_some();
+        let support =
+            judged.then(|| support_of(&request.text, &request.conversation, &response.hits)).flatten();
+        let query = response.queries.into_iter().max_by_key(String::len).unwrap_or(request.text);
         let packed = pack(response.hits, self.passage_budget(history));
-        Ok((1..).zip(packed).map(|(number, (passage, score))| Source { number, passage, score }).collect())
+        let source = |(number, (passage, score))| Source { number, passage, score };
+        Ok(Found { query, sources: (1..).zip(packed).map(source).collect(), support })
     }
 
     /// Tokens the passages may have beside everything else the model is given.
@@ -131,14 +161,18 @@ impl Run {
     }
 }
 
+/// What came of the retrieval.
+struct Found {
+    /// What was searched for, in its fullest form.
+    query: String,
+    sources: Vec<Source>,
+    support: Option<f32>,
+}
+
 /// What was said before.
 struct Turn {
     role: Role,
     text: String,
-}
-
-fn user_turns(history: &[Turn]) -> Vec<&str> {
-    history.iter().filter(|turn| turn.role == Role::User).map(|turn| turn.text.as_str()).collect()
 }
 
 /// An answer being made.

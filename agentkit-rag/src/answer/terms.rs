@@ -121,6 +121,12 @@ impl Lexicon {
     }
 }
 
+/// The content words of an English text, comparable.
+pub(crate) fn content_words(text: &str) -> Vec<String> {
+    let english = LEXICONS.first().cloned().unwrap_or_else(|| Lexicon::new(Language::English));
+    english.content(text).into_iter().map(|term| term.text).collect()
+}
+
 /// Reads texts for words that may be among given ones.
 pub(super) struct Reader {
     analyzer: TextAnalyzer,

@@ -1,5 +1,7 @@
 //! Properties of the structure chunker over arbitrary text, and the cases people will look at.
 
+mod others;
+
 use std::cell::Cell;
 
 use proptest::prelude::*;

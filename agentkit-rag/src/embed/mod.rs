@@ -1,9 +1,9 @@
-//! Embedding on this machine: BERT-family models on Candle's weights, with a forward pass built for CPUs.
+//! Embedding and reranking on this machine: BERT-family models on Candle's weights, with a forward pass built for CPUs.
 
 mod absent;
 mod bert;
 mod cached;
 
 pub(crate) use self::absent::AbsentModel;
-pub use self::bert::{BertEmbedder, BertOptions, Precision};
+pub use self::bert::{BertEmbedder, BertOptions, CrossEncoder, LateInteraction, Precision};
 pub use self::cached::CachedEmbedder;

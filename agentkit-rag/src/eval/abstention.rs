@@ -5,6 +5,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::questions::Question;
+use crate::answer::support;
 
 /// Questions in flight at once.
 const CONCURRENCY: usize = 4;
@@ -108,6 +109,34 @@ pub async fn evaluate_abstention(
             let found = retriever.search(&request, ctx).await?;
             let best = found.hits.first().map_or(f64::NEG_INFINITY, |hit| f64::from(hit.score));
             Result::Ok((is_answerable, best))
+        }
+    };
+    let asked: Vec<_> = questions.iter().map(ask).collect();
+    let scores = futures_util::stream::iter(asked).buffer_unordered(CONCURRENCY);
+    Ok(Abstention::new(ctx.run(scores.try_collect::<Vec<_>>()).await?))
+}
+
+/// Scores each question by the [`support`] of what `retriever` finds for it by its default plan; one without any scores
+/// lowest.
+///
+/// # Cancel safety
+/// Cancel safe: searching changes nothing.
+///
+/// # Errors
+/// The first error of the retriever, or stopped.
+pub async fn evaluate_support(
+    retriever: &dyn Retriever,
+    questions: &[Question],
+    scope: &TenantScope,
+    ctx: &RunContext,
+) -> Result<Abstention> {
+    let ask = |question: &Question| {
+        let request = SearchRequest::new(scope.clone(), question.question.as_str());
+        let is_answerable = question.answerable;
+        async move {
+            let found = retriever.search(&request, ctx).await?;
+            let score = support(&request.text, &request.conversation, &found.hits);
+            Ok((is_answerable, score.map_or(f64::NEG_INFINITY, f64::from)))
         }
     };
     let asked: Vec<_> = questions.iter().map(ask).collect();

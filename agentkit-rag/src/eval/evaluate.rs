@@ -100,7 +100,7 @@ impl Measuring<'_> {
     }
 
     async fn one(self, query: Query) -> Result<(String, Vec<Ranked>, Duration)> {
-        let found = self.documents(&query.text).await;
+        let found = self.documents(&query).await;
         let (ranking, latency) = found.map_err(|error| {
             let attempt = format!("evaluate {} with query {:?}", self.plan.name, query.id);
             Error::new(error.kind(), attempt).with_source(error)
@@ -110,14 +110,16 @@ impl Measuring<'_> {
 
     /// The best documents for a query: chunks folded, more asked for until there are enough. The time is that of the
     /// first search.
-    async fn documents(self, text: &str) -> Result<(Vec<Ranked>, Duration)> {
+    async fn documents(self, query: &Query) -> Result<(Vec<Ranked>, Duration)> {
         let depth = self.options.depth;
         let mut top_k = depth;
         let mut latency = None;
         loop {
-            let request = SearchRequest::new(self.options.scope.clone(), text)
+            let before = self.options.conversations.get(&query.id).cloned().unwrap_or_default();
+            let request = SearchRequest::new(self.options.scope.clone(), query.text.as_str())
                 .top_k(top_k)
-                .plan(self.plan.plan.clone());
+                .plan(self.plan.plan.clone())
+                .conversation(before);
             let begun = Instant::now();
             let hits = self.retriever.search(&request, self.ctx).await?.hits;
             let first = *latency.get_or_insert_with(|| begun.elapsed());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use agentkit_core::{MAX_TOP_K, SearchPlan, TenantScope};
 
+use super::conversations::Conversations;
 use super::metric::Metric;
 use super::stats::Resampling;
 
@@ -65,6 +66,7 @@ pub struct EvalOptions {
     pub(super) depth: usize,
     pub(super) concurrency: usize,
     pub(super) resampling: Resampling,
+    pub(super) conversations: Arc<Conversations>,
     pub(super) on_progress: Option<OnProgress>,
 }
 
@@ -80,6 +82,7 @@ impl EvalOptions {
             depth: DEPTH,
             concurrency: CONCURRENCY,
             resampling: Resampling::default(),
+            conversations: Arc::default(),
             on_progress: None,
         }
     }
@@ -117,6 +120,14 @@ impl EvalOptions {
     #[must_use]
     pub fn resampling(mut self, resampling: Resampling) -> Self {
         self.resampling = resampling;
+        self
+    }
+
+    /// Asks each query in the conversation that has its id here, if there is one; see
+    /// [`RewritingRetriever`](agentkit_core::RewritingRetriever).
+    #[must_use]
+    pub fn conversations(mut self, before: Conversations) -> Self {
+        self.conversations = Arc::new(before);
         self
     }
 

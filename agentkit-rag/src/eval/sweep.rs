@@ -31,14 +31,14 @@ pub struct Dimension {
 /// use agentkit_core::SearchPlan;
 /// use agentkit_rag::eval::{NamedPlan, sweep};
 ///
-/// let hybrid = NamedPlan::new("hybrid", SearchPlan::hybrid());
-/// let plans = sweep(&hybrid, &["k=10,60".parse().unwrap(), "candidates=50,100".parse().unwrap()]).unwrap();
+/// let rrf = NamedPlan::new("rrf", SearchPlan::rrf());
+/// let plans = sweep(&rrf, &["k=10,60".parse().unwrap(), "candidates=50,100".parse().unwrap()]).unwrap();
 /// let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
 /// assert_eq!(
 ///     names,
-///     ["hybrid k=10 candidates=50", "hybrid k=10 candidates=100", "hybrid k=60 candidates=50", "hybrid k=60 candidates=100"]
+///     ["rrf k=10 candidates=50", "rrf k=10 candidates=100", "rrf k=60 candidates=50", "rrf k=60 candidates=100"]
 /// );
-/// assert_eq!(plans[3].plan, SearchPlan::hybrid());
+/// assert_eq!(plans[3].plan, SearchPlan::rrf());
 /// ```
 pub fn sweep(plan: &NamedPlan, dimensions: &[Dimension]) -> Result<Vec<NamedPlan>> {
     let json = serde_json::to_value(&plan.plan);
@@ -142,7 +142,7 @@ mod tests {
 
     fn swept(dimensions: &[&str]) -> Result<Vec<NamedPlan>> {
         let dimensions: Vec<Dimension> = dimensions.iter().map(|text| text.parse()).collect::<Result<_>>()?;
-        sweep(&NamedPlan::new("p", SearchPlan::hybrid()), &dimensions)
+        sweep(&NamedPlan::new("p", SearchPlan::rrf()), &dimensions)
     }
 
     #[test]
@@ -150,10 +150,10 @@ mod tests {
         let plans =
             swept(&["/fuse/inputs/0/dense/exact=true", "/fuse/inputs/1/lexical/candidates=7"]).unwrap();
         let SearchPlan::Fuse { inputs, .. } = &plans[0].plan else { panic!("{plans:?}") };
-        assert_eq!(inputs, &[SearchPlan::dense_exact(), SearchPlan::Lexical { candidates: 7 }]);
+        assert_eq!(inputs, &[SearchPlan::dense_exact(), SearchPlan::lexical().candidates(7)]);
         assert_eq!(plans[0].name, "p exact=true candidates=7");
         let swapped = swept(&[r#"/fuse/inputs/1={"dense":{}},{"lexical":{}}"#]).unwrap();
-        assert_eq!(swapped[1].plan, SearchPlan::hybrid());
+        assert_eq!(swapped[1].plan, SearchPlan::rrf());
     }
 
     #[test]

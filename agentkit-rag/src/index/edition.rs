@@ -14,6 +14,7 @@ use super::contained::contained;
 use super::layout::{self, Manifest};
 use super::partition::Partition;
 use super::storage::{Folder, create_folders};
+use super::store::Kind;
 
 pub(super) struct Edition {
     pub(super) manifest: Manifest,
@@ -70,10 +71,11 @@ impl Edition {
     ) -> Result<Arc<Partition>> {
         let folder = layout::partition(&self.folder(), scope);
         let dimension = self.manifest.embedder.dimension;
+        let kind = Kind { dimension, analysis: self.manifest.analysis() };
         let changes = self.writes.then(|| self.changes.of(scope));
         let open_files = move |_: &RunContext| {
             contained(&folder.path, || match changes {
-                Some(changes) => Partition::open(&folder, dimension, changes),
+                Some(changes) => Partition::open(&folder, kind, changes),
                 None => Partition::open_read_only(&folder, dimension),
             })
         };

@@ -14,11 +14,14 @@
 use agentkit_core::{CollectionName, EmbedderIdentity, Error, ErrorKind, Result, TenantId, TenantScope};
 use serde::{Deserialize, Serialize};
 
+use super::analysis::Analysis;
 use super::sealed;
 use super::storage::{Folder, Lock, create_folders, remove_folder};
 
-/// The format this build reads and writes.
-const FORMAT: u32 = 1;
+/// The format this build makes, and the last it reads.
+const FORMAT: u32 = 2;
+/// The first format it reads; in such an index all words are taken for English.
+const ENGLISH_ONLY: u32 = 1;
 const MANIFEST: &str = "index.json";
 const PARTITIONS: &str = "partitions";
 
@@ -41,7 +44,17 @@ impl Manifest {
         Self { format: FORMAT, embedder, edition: once() }
     }
 
-    /// The manifest of the same index embedded anew.
+    /// How the words of the partitions are treated.
+    pub(super) fn analysis(&self) -> Analysis {
+        if self.format == ENGLISH_ONLY { Analysis::EnglishOnly } else { Analysis::Multilingual }
+    }
+
+    /// Whether the partitions are of an earlier format than this build makes.
+    pub(super) fn is_old(&self) -> bool {
+        self.format < FORMAT
+    }
+
+    /// The manifest of the same index embedded anew, in the format this build makes.
     pub(super) fn next(&self, embedder: EmbedderIdentity) -> Self {
         Self { format: FORMAT, embedder, edition: self.edition.saturating_add(1) }
     }
@@ -96,11 +109,12 @@ pub(super) fn manifest(root: &Folder) -> Result<Manifest> {
     let damaged = |error| Error::corrupt(format!("{} is not a manifest", path.display())).with_source(error);
     let manifest: Manifest =
         serde_json::from_slice(&sealed::read(&*root.storage, &path)?).map_err(damaged)?;
-    if manifest.format == FORMAT {
+    if (ENGLISH_ONLY..=FORMAT).contains(&manifest.format) {
         return Ok(manifest);
     }
     let (path, format) = (root.path.display(), manifest.format);
-    let message = format!("index {path} has format {format}, this build reads format {FORMAT}");
+    let message =
+        format!("index {path} has format {format}, this build reads formats {ENGLISH_ONLY} to {FORMAT}");
     Err(Error::new(ErrorKind::Mismatch, message))
 }
 

@@ -5,14 +5,20 @@
 //! are collected with some slack and then scored again term by term: equal chunks get equal scores, and the order
 //! is deterministic.
 //!
+//! A word may have several forms, and forms like it or beginning with it ([`words`]). A phrase is a filter: which chunks
+//! hold it is found first ([`phrase`]).
+//!
 //! The formula is that of Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond"
 //! (2009), with Lucene's idf, `k1` = 1.2 and `b` = 0.75.
+
+mod phrase;
+mod words;
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use agentkit_core::Result;
+use agentkit_core::{Boosts, Matching, Result};
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::postings::{Postings as _, SegmentPostings, TermInfo};
 use tantivy::query::{
@@ -20,27 +26,41 @@ use tantivy::query::{
     SumCombiner, TermQuery, Weight,
 };
 use tantivy::schema::{Field, IndexRecordOption};
-use tantivy::tokenizer::{TextAnalyzer, TokenStream as _};
 use tantivy::{DocAddress, DocSet, InvertedIndexReader, Score, SegmentReader, TERMINATED, Term};
 
+use self::words::{Form, Words};
 use super::ranking::{LegSearch, Scored, keep_best};
 use super::snapshot::{Snapshot, text_index_failed};
 
 const K1: Score = 1.2;
 const B: Score = 0.75;
-/// Most distinct words of a query that are looked at; a message may be pasted text.
-const MAX_TERMS: usize = 256;
 /// Relative difference that the order of additions may make to a score.
 const SLACK: f32 = 1e-4;
 
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Query<'q> {
+    pub(super) text: &'q str,
+    pub(super) matching: Matching,
+    pub(super) boosts: Boosts,
+}
+
 /// The best `limit` of the `allowed` chunks by BM25; chunks without any word of the query are not found.
-pub(super) fn search(leg: LegSearch<'_>, analyzer: &TextAnalyzer, text: &str) -> Result<Vec<Scored>> {
-    let words = words(analyzer, text);
-    if words.is_empty() || leg.snapshot.chunks() == 0 {
+pub(super) fn search(leg: LegSearch<'_>, query: Query<'_>) -> Result<Vec<Scored>> {
+    if query.matching == Matching::Phrase {
+        let allowed = phrase::holding(leg, query).map_err(text_index_failed)?;
+        return scored(LegSearch { allowed: &allowed, ..leg }, query);
+    }
+    scored(leg, query)
+}
+
+fn scored(leg: LegSearch<'_>, query: Query<'_>) -> Result<Vec<Scored>> {
+    let words = words::words(leg.snapshot, query).map_err(text_index_failed)?;
+    if words.forms.is_empty() || leg.snapshot.chunks() == 0 {
         return Ok(Vec::new());
     }
-    let segments = look_up(leg.snapshot, &words).map_err(text_index_failed)?;
-    let terms = terms(leg.snapshot, &segments, &words).map_err(text_index_failed)?;
+    let segments = look_up(leg.snapshot, &words.forms).map_err(text_index_failed)?;
+    let terms = terms(leg.snapshot, &segments, &words, query.boosts).map_err(text_index_failed)?;
     leg.ctx.check()?;
     let candidates = candidates(leg, &segments, &terms).map_err(text_index_failed)?;
     leg.ctx.check()?;
@@ -48,42 +68,29 @@ pub(super) fn search(leg: LegSearch<'_>, analyzer: &TextAnalyzer, text: &str) ->
     Ok(keep_best(scored, leg.limit))
 }
 
-/// The distinct words of the query, in the order of the text.
-fn words(analyzer: &TextAnalyzer, text: &str) -> Vec<String> {
-    let mut analyzer = analyzer.clone();
-    let mut words: Vec<String> = Vec::new();
-    let mut tokens = analyzer.token_stream(text);
-    while words.len() < MAX_TERMS && tokens.advance() {
-        if !words.contains(&tokens.token().text) {
-            words.push(tokens.token().text.clone());
-        }
-    }
-    words
-}
-
-/// The query's words in one field of a segment.
+/// The forms of the query's words in one field of a segment.
 struct FieldTerms {
     field: Field,
     index: Arc<InvertedIndexReader>,
-    /// Where the postings of each word are, in the order of the words.
+    /// Where the postings of each form are, in the order of the forms.
     found: Vec<Option<TermInfo>>,
 }
 
 impl FieldTerms {
-    fn new(reader: &SegmentReader, field: Field, words: &[String]) -> tantivy::Result<Self> {
+    fn new(reader: &SegmentReader, field: Field, forms: &[Form]) -> tantivy::Result<Self> {
         let index = reader.inverted_index(field)?;
         let dictionary = index.terms();
         let found = if dictionary.num_terms() == 0 {
-            vec![None; words.len()]
+            vec![None; forms.len()]
         } else {
-            words.iter().map(|word| dictionary.get(word)).collect::<Result<_, _>>()?
+            forms.iter().map(|form| dictionary.get(&form.text)).collect::<Result<_, _>>()?
         };
         Ok(Self { field, index, found })
     }
 
-    /// Live chunks that hold the word.
-    fn live(&self, word: usize, reader: &SegmentReader, deleted: &[u32]) -> tantivy::Result<u64> {
-        let Some(Some(info)) = self.found.get(word) else { return Ok(0) };
+    /// Live chunks that hold the form.
+    fn live(&self, form: usize, reader: &SegmentReader, deleted: &[u32]) -> tantivy::Result<u64> {
+        let Some(Some(info)) = self.found.get(form) else { return Ok(0) };
         if deleted.is_empty() {
             return Ok(info.doc_freq.into());
         }
@@ -105,29 +112,31 @@ impl FieldTerms {
         Ok(u64::from(info.doc_freq) - gone)
     }
 
-    fn has(&self, word: usize) -> bool {
-        matches!(self.found.get(word), Some(Some(_)))
+    fn has(&self, form: usize) -> bool {
+        matches!(self.found.get(form), Some(Some(_)))
     }
 }
 
 /// The words in both fields of a segment; a word in title and headings counts like one in the text.
 type SegmentTerms = [FieldTerms; 2];
 
-/// Looks every word up in every segment.
-fn look_up(snapshot: &Snapshot, words: &[String]) -> tantivy::Result<Vec<SegmentTerms>> {
+/// Looks every form up in every segment.
+fn look_up(snapshot: &Snapshot, forms: &[Form]) -> tantivy::Result<Vec<SegmentTerms>> {
     let fields = &snapshot.fields;
     let both = |reader: &SegmentReader| {
-        Ok([FieldTerms::new(reader, fields.text, words)?, FieldTerms::new(reader, fields.context, words)?])
+        Ok([FieldTerms::new(reader, fields.text, forms)?, FieldTerms::new(reader, fields.context, forms)?])
     };
     snapshot.searcher.segment_readers().iter().map(both).collect()
 }
 
-/// A word in one field, as it counts over the live chunks of all segments.
+/// A form of a word in one field, as it counts over the live chunks of all segments.
 struct QueryTerm {
-    /// Which word of the query.
-    word: usize,
+    /// Which of the forms.
+    form: usize,
     /// Which field of a segment's.
     field: usize,
+    /// How much it counts beside others.
+    boost: Score,
     /// Its part of a score for the frequencies, the more the rarer the word.
     worth: Score,
     /// Average length of a chunk in this field.
@@ -136,39 +145,58 @@ struct QueryTerm {
     weight: Arc<dyn Weight>,
 }
 
-/// Weighs the words by how many live chunks hold them; words that none holds are left out.
+/// Weighs the words by how many live chunks hold them in any form; forms that none holds are left out.
 fn terms(
     snapshot: &Snapshot,
     segments: &[SegmentTerms],
-    words: &[String],
+    words: &Words,
+    boosts: Boosts,
 ) -> tantivy::Result<Vec<QueryTerm>> {
+    let fields = [(snapshot.fields.text, boosts.text), (snapshot.fields.context, boosts.context)];
     let deleted: Vec<Vec<u32>> = snapshot.searcher.segment_readers().iter().map(deleted).collect();
     let mut terms = Vec::new();
-    for (word, text) in words.iter().enumerate() {
-        for (field, of) in [snapshot.fields.text, snapshot.fields.context].into_iter().enumerate() {
-            let mut containing = 0;
-            for ((terms, reader), deleted) in
-                segments.iter().zip(snapshot.searcher.segment_readers()).zip(&deleted)
-            {
-                let Some(terms) = terms.get(field) else { continue };
-                containing += terms.live(word, reader, deleted)?;
-            }
-            if containing == 0 {
-                continue;
-            }
+    for word in &words.words {
+        for (field, (of, boost)) in fields.into_iter().enumerate().filter(|(_, (_, boost))| *boost > 0.0) {
+            let counts =
+                word.clone().map(|form| Ok((form, containing(snapshot, segments, &deleted, (field, form))?)));
+            let counts = counts.collect::<tantivy::Result<Vec<(usize, u64)>>>()?;
+            let containing = counts.iter().map(|(_, count)| count).sum();
             let statistics = Statistics { snapshot, containing };
-            let query = TermQuery::new(Term::from_field_text(of, text), IndexRecordOption::WithFreqs);
-            let scoring = EnableScoring::enabled_from_statistics_provider(&statistics, &snapshot.searcher);
-            terms.push(QueryTerm {
-                word,
-                field,
-                worth: idf(containing, snapshot.chunks()) * (1.0 + K1),
-                average: score_of(snapshot.total_num_tokens(of)?.max(1)) / score_of(snapshot.chunks().max(1)),
-                weight: query.weight(scoring)?.into(),
-            });
+            for (form, _) in counts.into_iter().filter(|(_, count)| *count > 0) {
+                let Some(looked_up) = words.forms.get(form) else { continue };
+                let boost = boost * looked_up.counts;
+                let term = Term::from_field_text(of, &looked_up.text);
+                let query = TermQuery::new(term, IndexRecordOption::WithFreqs);
+                let scoring =
+                    EnableScoring::enabled_from_statistics_provider(&statistics, &snapshot.searcher);
+                terms.push(QueryTerm {
+                    form,
+                    field,
+                    boost,
+                    worth: boost * idf(containing, snapshot.chunks()) * (1.0 + K1),
+                    average: score_of(snapshot.total_num_tokens(of)?.max(1))
+                        / score_of(snapshot.chunks().max(1)),
+                    weight: query.weight(scoring)?.into(),
+                });
+            }
         }
     }
     Ok(terms)
+}
+
+/// Live chunks that hold a form in a field.
+fn containing(
+    snapshot: &Snapshot,
+    segments: &[SegmentTerms],
+    deleted: &[Vec<u32>],
+    (field, form): (usize, usize),
+) -> tantivy::Result<u64> {
+    let mut containing = 0;
+    for ((terms, reader), deleted) in segments.iter().zip(snapshot.searcher.segment_readers()).zip(deleted) {
+        let Some(terms) = terms.get(field) else { continue };
+        containing += terms.live(form, reader, deleted)?;
+    }
+    Ok(containing)
 }
 
 /// The statistics of one term, which has been counted already.
@@ -219,9 +247,10 @@ fn candidates(
         if ctx.check().is_err() {
             break;
         }
-        let present = terms.iter().filter(|term| segment.get(term.field).is_some_and(|at| at.has(term.word)));
-        let clauses: Vec<(Occur, Box<dyn Weight>)> =
-            present.map(|term| (Occur::Should, Box::new(Shared(term.weight.clone())) as _)).collect();
+        let present = terms.iter().filter(|term| segment.get(term.field).is_some_and(|at| at.has(term.form)));
+        let clauses: Vec<(Occur, Box<dyn Weight>)> = present
+            .map(|term| (Occur::Should, Box::new(Shared(term.weight.clone(), term.boost)) as _))
+            .collect();
         if clauses.is_empty() {
             continue;
         }
@@ -238,12 +267,12 @@ fn candidates(
     Ok(best.into_addresses())
 }
 
-/// A weight that several segments share.
-struct Shared(Arc<dyn Weight>);
+/// A weight that several segments share, and how much it counts.
+struct Shared(Arc<dyn Weight>, Score);
 
 impl Weight for Shared {
     fn scorer(&self, reader: &SegmentReader, boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
-        self.0.scorer(reader, boost)
+        self.0.scorer(reader, boost * self.1)
     }
 
     fn explain(&self, reader: &SegmentReader, doc: u32) -> tantivy::Result<Explanation> {
@@ -330,7 +359,7 @@ fn rescore(
         let reader = snapshot.searcher.segment_reader(ordinal);
         for term in terms {
             let Some(field) = segment.get(term.field) else { continue };
-            let Some(Some(info)) = field.found.get(term.word) else { continue };
+            let Some(Some(info)) = field.found.get(term.form) else { continue };
             let postings = field.index.read_postings_from_terminfo(info, IndexRecordOption::WithFreqs)?;
             add_scores(term, postings, &reader.get_fieldnorms_reader(field.field)?, group);
         }

@@ -11,6 +11,7 @@
 //! Always true: a live chunk record names a slot the commit holds; a slot's vector never changes; a partition is
 //! one tenant's collection in a folder of its own, so statistics and vocabulary never mix.
 
+mod analysis;
 mod backup;
 #[doc(hidden)]
 pub mod bench_support;
@@ -38,15 +39,17 @@ mod storage;
 mod store;
 mod upsert;
 mod vectors;
+mod widen;
 mod writer;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use agentkit_core::{
-    DocumentId, EmbedSide, Embedder, Error, ErrorKind, Filter, Metadata, Result, Retriever, RunContext,
-    SearchRequest, SearchResponse, TenantScope,
+    DocumentId, EmbedSide, Embedder, Error, ErrorKind, Expansion, Filter, Hit, Metadata, Result, Retriever,
+    RunContext, SearchRequest, SearchResponse, TenantScope, search_by_parts,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -151,6 +154,9 @@ pub struct DocumentSummary {
     pub uri: Option<String>,
     /// Bytes of its source text.
     pub bytes: u64,
+    /// BLAKE3 hash of its source text, hexadecimal.
+    #[serde(default)]
+    pub source_hash: String,
     /// Number of its chunks.
     pub chunks: u64,
 }
@@ -281,7 +287,7 @@ impl Index {
         let mut generation = snapshot.generation;
         if written > 0 {
             let model = &*edition.embedder;
-            let changes = upsert::embed(prepared, model, &snapshot.vectors, ctx).await?;
+            let changes = upsert::embed(prepared, model, &HashMap::new(), &snapshot.vectors, ctx).await?;
             drop(snapshot);
             match self.shared.write(&edition, &partition, changes).await? {
                 Outcome::Done(done) => generation = done.generation,
@@ -507,6 +513,9 @@ impl Retriever for Index {
     async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
         request.validate()?;
         ctx.check()?;
+        if !request.plan.is_plain() {
+            return search_by_parts(self, request, ctx).await;
+        }
         let (edition, Some(partition)) = self.shared.readable(&request.scope).await? else {
             return Ok(SearchResponse::default());
         };
@@ -519,16 +528,22 @@ impl Retriever for Index {
                     "the query cannot be embedded: the vector is unusable, {problem}"
                 ))
             })?;
-            let search = Search {
-                snapshot: &snapshot,
-                analyzer: &shared.analyzer,
-                vector: vector.as_deref(),
-                request: &request,
-                ctx,
-            };
+            let search = Search { snapshot: &snapshot, vector: vector.as_deref(), request: &request, ctx };
             contained(&shared.root.path, || search.run())
         })
         .await
+    }
+
+    async fn expand(
+        &self,
+        request: &SearchRequest,
+        hits: Vec<Hit>,
+        to: Expansion,
+        ctx: &RunContext,
+    ) -> Result<Vec<Hit>> {
+        let widened =
+            self.read(&request.scope, ctx, move |snapshot| widen::widen(snapshot, hits, to)).await?;
+        Ok(widened.unwrap_or_default())
     }
 }
 
@@ -544,6 +559,7 @@ fn summary(record: schema::DocumentRecord) -> DocumentSummary {
         title: record.title,
         uri: record.uri,
         bytes: record.bytes,
+        source_hash: record.source_hash,
         chunks: record.chunks,
     }
 }

@@ -7,7 +7,7 @@ use agentkit_core::{Error, ErrorKind, Result};
 use super::changes::PartitionChanges;
 use super::snapshot::Snapshot;
 use super::storage::Folder;
-use super::store;
+use super::store::{self, Kind};
 use super::writer::{Change, Outcome, Published, Writer, load_graph};
 
 /// An open partition.
@@ -19,8 +19,8 @@ pub(super) struct Partition {
 
 impl Partition {
     /// Opens the partition with its writer, which notes what it changes, creating it if needed. Blocks.
-    pub(super) fn open(folder: &Folder, dimension: usize, changes: PartitionChanges) -> Result<Self> {
-        let (writer, published) = Writer::start(folder, dimension, changes)?;
+    pub(super) fn open(folder: &Folder, kind: Kind, changes: PartitionChanges) -> Result<Self> {
+        let (writer, published) = Writer::start(folder, kind, changes)?;
         Ok(Self { published, writer: Some(writer) })
     }
 

@@ -1,23 +1,22 @@
-//! Carrying out a search plan over one snapshot: legs, fusion, explained hits.
-
-use std::collections::HashMap;
+//! Carrying out a plain plan over one snapshot: legs, fusion, explained hits.
 
 use agentkit_core::{
-    Error, ErrorKind, Explanation, Fusion, Hit, Leg, LegExplanation, Result, RunContext, SearchPlan,
+    Error, ErrorKind, Explanation, Filter, Hit, Leg, Ranked, Ranking, Result, RunContext, SearchPlan,
     SearchRequest, SearchResponse,
 };
 use tantivy::DocAddress;
-use tantivy::tokenizer::TextAnalyzer;
 
 use super::filter::Bitmap;
-use super::ranking::{Candidate, LegSearch, Scored, best_first};
+use super::ranking::{LegSearch, Scored};
 use super::snapshot::Snapshot;
 use super::{dense, lexical};
+
+/// A chunk by the first bits of its id, which order equal scores, and where its record is.
+type Key = (u64, DocAddress);
 
 /// A search over one snapshot.
 pub(super) struct Search<'s> {
     pub(super) snapshot: &'s Snapshot,
-    pub(super) analyzer: &'s TextAnalyzer,
     /// The query's unit vector, if the plan needs one.
     pub(super) vector: Option<&'s [f32]>,
     pub(super) request: &'s SearchRequest,
@@ -25,140 +24,80 @@ pub(super) struct Search<'s> {
 }
 
 impl Search<'_> {
-    /// Runs the plan and reads the records of the best.
+    /// Runs the plan and reads the records of the page.
     pub(super) fn run(&self) -> Result<SearchResponse> {
-        let allowed = self.snapshot.matching(self.request.filter.as_ref())?;
+        let request = self.request;
+        request.check_generation(self.snapshot.generation)?;
+        let allowed = self.snapshot.matching(request.filter.as_ref())?;
         let matches = allowed.iter().map(Bitmap::count).sum();
-        let mut ranking = self.rank(&self.request.plan, &allowed)?;
-        ranking.truncate(self.request.top_k);
-        let fusion = match self.request.plan {
-            SearchPlan::Fuse { method, .. } => Some(method),
-            _ => None,
-        };
-        let hits = ranking.into_iter().map(|candidate| self.hit(candidate, fusion)).collect::<Result<_>>()?;
+        let scope = Scope { filter: request.filter.clone(), allowed };
+        let ranking = self.rank(&request.plan, &scope)?;
+        let page = ranking.entries.into_iter().skip(request.offset).take(request.top_k);
+        let hits = page.map(|found| self.hit(found)).collect::<Result<_>>()?;
         Ok(SearchResponse::new(hits, matches, self.snapshot.generation))
     }
 
-    fn rank(&self, plan: &SearchPlan, allowed: &[Bitmap]) -> Result<Vec<Candidate>> {
+    fn rank(&self, plan: &SearchPlan, scope: &Scope) -> Result<Ranking<Key>> {
         match plan {
             SearchPlan::Dense { candidates, exact } => {
                 let vector =
                     self.vector.ok_or_else(|| Error::internal("the plan needs the query's vector"))?;
-                Ok(as_leg(Leg::Dense, dense::search(self.leg(allowed, *candidates), vector, *exact)?))
+                let leg = self.leg(scope, *candidates);
+                Ok(as_ranking(Leg::Dense, dense::search(leg, vector, *exact)?, leg.limit))
             }
-            SearchPlan::Lexical { candidates } => {
-                let leg = self.leg(allowed, *candidates);
-                Ok(as_leg(Leg::Lexical, lexical::search(leg, self.analyzer, &self.request.text)?))
+            SearchPlan::Lexical { candidates, matching, boosts } => {
+                let leg = self.leg(scope, *candidates);
+                let query = lexical::Query { text: &self.request.text, matching: *matching, boosts: *boosts };
+                Ok(as_ranking(Leg::Lexical, lexical::search(leg, query)?, leg.limit))
             }
-            SearchPlan::Fuse { method, inputs } => {
-                let rankings = inputs.iter().map(|input| self.rank(input, allowed)).collect::<Result<_>>()?;
-                fuse(*method, rankings)
+            SearchPlan::Filter { filter, input } => {
+                let filter = match &scope.filter {
+                    Some(above) => Filter::And(vec![above.clone(), filter.clone()]),
+                    None => filter.clone(),
+                };
+                let allowed = self.snapshot.matching(Some(&filter))?;
+                self.rank(input, &Scope { filter: Some(filter), allowed })
             }
-            _ => Err(Error::new(
-                ErrorKind::Unsupported,
-                "the embedded index does not know this node of the plan",
-            )),
+            SearchPlan::Fuse { method, weights, inputs } => {
+                let inputs = inputs.iter().map(|input| self.rank(input, scope)).collect::<Result<_>>()?;
+                Ok(Ranking::fuse(*method, weights, inputs))
+            }
+            SearchPlan::Threshold { score, input } => Ok(self.rank(input, scope)?.threshold(*score)),
+            SearchPlan::Limit { hits, input } => Ok(self.rank(input, scope)?.limit(*hits)),
+            _ => {
+                let message = "the embedded index does not know this node of the plan";
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
         }
     }
 
-    fn leg<'l>(&'l self, allowed: &'l [Bitmap], candidates: usize) -> LegSearch<'l> {
+    fn leg<'l>(&'l self, scope: &'l Scope, candidates: usize) -> LegSearch<'l> {
         let limit = candidates.max(self.request.top_k);
-        LegSearch { snapshot: self.snapshot, allowed, limit, ctx: self.ctx }
+        LegSearch { snapshot: self.snapshot, allowed: &scope.allowed, limit, ctx: self.ctx }
     }
 
-    fn hit(&self, candidate: Candidate, fusion: Option<Fusion>) -> Result<Hit> {
-        let mut record = self.snapshot.chunk(candidate.address)?;
+    fn hit(&self, found: Ranked<Key>) -> Result<Hit> {
+        let (_, address) = found.key;
+        let mut record = self.snapshot.chunk(address)?;
         let metadata = std::mem::take(&mut record.metadata);
         Ok(Hit {
             passage: record.into_passage(),
-            score: candidate.score,
+            score: found.score,
             metadata,
-            explanation: Explanation::new(candidate.legs, fusion),
+            explanation: Explanation::derived(found.legs, found.derivation),
         })
     }
 }
 
-fn as_leg(leg: Leg, found: Vec<Scored>) -> Vec<Candidate> {
-    let candidates = found.into_iter().zip(1..).map(|(Scored { address, key, score }, rank)| Candidate {
-        address,
-        key,
-        score,
-        legs: vec![LegExplanation { leg, rank, score, contribution: score }],
-    });
-    candidates.collect()
+/// What a part of a plan may find.
+struct Scope {
+    /// The filters above it.
+    filter: Option<Filter>,
+    /// What they let through, by segment.
+    allowed: Vec<Bitmap>,
 }
 
-/// Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009); equal sums are ordered by chunk id.
-///
-/// A leg's contribution is scaled so that the contributions of a candidate add up to its score.
-fn fuse(method: Fusion, rankings: Vec<Vec<Candidate>>) -> Result<Vec<Candidate>> {
-    let Fusion::Rrf { k } = method else {
-        return Err(Error::new(ErrorKind::Unsupported, "the embedded index does not know this fusion"));
-    };
-    let mut fused: HashMap<DocAddress, Candidate> = HashMap::new();
-    for ranking in rankings {
-        for (candidate, rank) in ranking.into_iter().zip(1_u16..) {
-            let share = 1.0 / (k + f32::from(rank));
-            let legs = scaled(candidate.legs, candidate.score, share);
-            let sum = fused.entry(candidate.address).or_insert(Candidate {
-                score: 0.0,
-                legs: Vec::new(),
-                ..candidate
-            });
-            sum.score += share;
-            sum.legs.extend(legs);
-        }
-    }
-    let mut ranking: Vec<Candidate> = fused.into_values().collect();
-    ranking.sort_unstable_by(|a, b| best_first((a.score, a.key), (b.score, b.key)));
-    Ok(ranking)
-}
-
-fn scaled(mut legs: Vec<LegExplanation>, score: f32, share: f32) -> Vec<LegExplanation> {
-    let single = legs.len() == 1;
-    for leg in &mut legs {
-        leg.contribution = if single { share } else { share * leg.contribution / score };
-    }
-    legs
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ranking(leg: Leg, docs: &[u32]) -> Vec<Candidate> {
-        let scored = docs.iter().zip(0_u8..).map(|(doc, n)| Scored {
-            address: DocAddress::new(0, *doc),
-            key: u64::from(*doc),
-            score: 9.0 - f32::from(n),
-        });
-        as_leg(leg, scored.collect())
-    }
-
-    #[test]
-    fn rrf_adds_reciprocal_ranks_and_breaks_ties_by_id() {
-        let fused = fuse(
-            Fusion::Rrf { k: 60.0 },
-            vec![ranking(Leg::Dense, &[3, 1, 2]), ranking(Leg::Lexical, &[2, 1, 3])],
-        )
-        .unwrap();
-        let docs: Vec<u32> = fused.iter().map(|c| c.address.doc_id).collect();
-        assert_eq!(docs, [2, 3, 1], "2 and 3 tie and 2 has the lower id");
-        assert!((fused[0].score - (1.0 / 61.0 + 1.0 / 63.0)).abs() < 1e-7);
-        for candidate in &fused {
-            let sum: f32 = candidate.legs.iter().map(|leg| leg.contribution).sum();
-            assert!((sum - candidate.score).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn contributions_add_up_in_nested_fusions_too() {
-        let rrf = Fusion::Rrf { k: 1.0 };
-        let inner = fuse(rrf, vec![ranking(Leg::Dense, &[1, 2]), ranking(Leg::Lexical, &[2])]).unwrap();
-        let outer = fuse(rrf, vec![inner, ranking(Leg::Lexical, &[1])]).unwrap();
-        for candidate in &outer {
-            let sum: f32 = candidate.legs.iter().map(|leg| leg.contribution).sum();
-            assert!((sum - candidate.score).abs() < 1e-6, "{candidate:?}");
-        }
-    }
+fn as_ranking(leg: Leg, found: Vec<Scored>, limit: usize) -> Ranking<Key> {
+    let found = found.into_iter().map(|Scored { address, key, score }| ((key, address), score));
+    Ranking::of_leg(leg, found, limit)
 }

@@ -1,8 +1,8 @@
-//! Rankings of chunks: candidates, their one order, and the best of many.
+//! Scored chunks: their one order, and the best of many.
 
 use std::cmp::Ordering;
 
-use agentkit_core::{LegExplanation, RunContext};
+use agentkit_core::RunContext;
 use tantivy::DocAddress;
 
 use super::filter::Bitmap;
@@ -18,17 +18,7 @@ pub(super) struct LegSearch<'s> {
     pub(super) ctx: &'s RunContext,
 }
 
-/// A chunk some part of a search has found.
-#[derive(Debug, Clone)]
-pub(super) struct Candidate {
-    pub(super) address: DocAddress,
-    /// Orders chunks of equal score as their ids do.
-    pub(super) key: u64,
-    pub(super) score: f32,
-    pub(super) legs: Vec<LegExplanation>,
-}
-
-/// A scored chunk before anything is known of its legs.
+/// A scored chunk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scored {
     pub(super) address: DocAddress,

@@ -8,6 +8,7 @@
 //! Always true: a document is copied as the living edition holds it while nobody else copies, so the last copy made
 //! after a change has it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentkit_core::{DocumentId, Embedder, Error, Result, RunContext, TenantScope};
@@ -60,7 +61,8 @@ impl Index {
     /// the time. A process that has the index open read-only goes on with the collections it has opened, and is told to open it
     /// again for others.
     ///
-    /// Nothing happens if the index already uses such a model.
+    /// With the model it already uses, an index of an earlier format is brought to the present one, and keeps its vectors.
+    /// An index of the present format is left alone.
     ///
     /// # Cancel safety
     /// If dropped, the index is as before, or wholly embedded anew if the last step had begun. What was done is lost.
@@ -76,7 +78,7 @@ impl Index {
     ) -> Result<ReembedReport> {
         self.shared.check_writable()?;
         let living = self.shared.living();
-        if living.embedder.identity() == embedder.identity() {
+        if living.embedder.identity() == embedder.identity() && !living.manifest.is_old() {
             return Ok(ReembedReport::default());
         }
         let manifest = living.manifest.next(embedder.identity().clone());
@@ -223,10 +225,13 @@ impl Copier {
     ) -> Result<()> {
         let from = self.living.created(scope).await?.snapshot();
         let to = self.next.created(scope).await?;
-        let (prepared, mut changes) = ctx.run_blocking(move |ctx| read(&from, ids, ctx)).await?;
+        let same_model = self.living.embedder.identity() == self.next.embedder.identity();
+        let (prepared, mut changes, known) =
+            ctx.run_blocking(move |ctx| read(&from, ids, same_model, ctx)).await?;
         report.documents += prepared.len() as u64;
         report.chunks += upsert::counts(&prepared).0;
-        changes.extend(upsert::embed(prepared, &*self.next.embedder, &to.snapshot().vectors, ctx).await?);
+        let model = &*self.next.embedder;
+        changes.extend(upsert::embed(prepared, model, &known, &to.snapshot().vectors, ctx).await?);
         match to.write(changes).await? {
             Outcome::Done(_) => Ok(()),
             Outcome::Stale => Err(Error::internal("a copy keeps no vectors, so it cannot be stale")),
@@ -250,15 +255,26 @@ impl Copier {
     }
 }
 
-/// The documents that are there, and the deletion of those that are not.
-fn read(snapshot: &Snapshot, ids: Vec<DocumentId>, ctx: &RunContext) -> Result<(Vec<Prepared>, Vec<Change>)> {
-    let (mut prepared, mut gone) = (Vec::new(), Vec::new());
+/// The documents that are there, the deletion of those that are not, and the vectors that may be kept.
+fn read(
+    snapshot: &Snapshot,
+    ids: Vec<DocumentId>,
+    same_model: bool,
+    ctx: &RunContext,
+) -> Result<(Vec<Prepared>, Vec<Change>, HashMap<String, Vec<f32>>)> {
+    let (mut prepared, mut gone, mut known) = (Vec::new(), Vec::new(), HashMap::new());
     for id in ids {
         ctx.check()?;
-        match snapshot.document(&id)? {
-            Some(record) => prepared.push(Prepared::stored(record, snapshot.chunks_of(&id)?)),
-            None => gone.push(Change::Delete(id)),
+        let Some(record) = snapshot.document(&id)? else {
+            gone.push(Change::Delete(id));
+            continue;
+        };
+        let chunks = snapshot.chunks_of(&id)?;
+        if same_model {
+            let vector = |slot: u32| snapshot.vectors.row(slot).to_vec();
+            known.extend(chunks.iter().map(|(chunk, slot)| (chunk.content.clone(), vector(*slot))));
         }
+        prepared.push(Prepared::stored(record, chunks));
     }
-    Ok((prepared, gone))
+    Ok((prepared, gone, known))
 }

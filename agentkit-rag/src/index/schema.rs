@@ -5,18 +5,11 @@ use serde::{Deserialize, Serialize};
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions, Value,
 };
-use tantivy::tokenizer::{
-    Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter, TextAnalyzer,
-};
 use tantivy::{TantivyDocument, Term};
 
+use super::analysis::{Analysis, Language, languages_of};
 use super::filter;
 use crate::source::SourceKind;
-
-/// Name of the analyzer in the schema on disk; another analysis needs another name.
-const ANALYZER: &str = "agentkit_en_1";
-/// Longest word in bytes that is indexed.
-const MAX_WORD: usize = 64;
 
 /// The fields of the schema.
 #[derive(Debug, Clone)]
@@ -37,12 +30,15 @@ pub(super) struct Fields {
     pub(super) metadata: Field,
     /// The record as JSON.
     pub(super) stored: Field,
+    /// The chunk's language; only in chunk records, from format 2 on.
+    pub(super) language: Option<Field>,
 }
 
-pub(super) fn schema() -> (Schema, Fields) {
+/// The schema of text indexes that are made with this analysis.
+pub(super) fn schema(analysis: Analysis) -> (Schema, Fields) {
     let mut schema = Schema::builder();
     let indexing = TextFieldIndexing::default()
-        .set_tokenizer(ANALYZER)
+        .set_tokenizer(analysis.name())
         .set_index_option(IndexRecordOption::WithFreqsAndPositions);
     let words = TextOptions::default().set_indexing_options(indexing);
     let exact = || {
@@ -61,20 +57,12 @@ pub(super) fn schema() -> (Schema, Fields) {
         context: schema.add_text_field("context", words),
         metadata: schema.add_text_field("metadata", exact()),
         stored: schema.add_bytes_field("stored", STORED),
+        language: match analysis {
+            Analysis::EnglishOnly => None,
+            Analysis::Multilingual => Some(schema.add_text_field("language", exact())),
+        },
     };
     (schema.build(), fields)
-}
-
-/// The analyzer's name and itself: words, lower case, English stop words removed, English Snowball stems.
-pub(super) fn analyzer() -> (&'static str, TextAnalyzer) {
-    let builder = TextAnalyzer::builder(SimpleTokenizer::default())
-        .filter(RemoveLongFilter::limit(MAX_WORD))
-        .filter(LowerCaser);
-    let analyzer = match StopWordFilter::new(Language::English) {
-        Some(stop_words) => builder.filter(stop_words).filter(Stemmer::new(Language::English)).build(),
-        None => builder.filter(Stemmer::new(Language::English)).build(),
-    };
-    (ANALYZER, analyzer)
 }
 
 /// A chunk as it is stored beside its postings.
@@ -88,10 +76,16 @@ pub(super) struct ChunkRecord {
     pub(super) context: String,
     pub(super) span: Span,
     pub(super) locator: Locator,
+    /// A larger span around it, to be shown in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) parent: Option<Span>,
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
     pub(super) metadata: Metadata,
     /// Hash of what was embedded.
     pub(super) content: String,
+    /// Code of the language its words are treated in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) language: Option<String>,
 }
 
 /// A document as it is stored: everything but the text of its chunks.
@@ -133,13 +127,23 @@ impl ChunkRecord {
         document.add_text(fields.chunk_of, self.document.as_str());
         document.add_u64(fields.slot, slot.into());
         document.add_u64(fields.key, order_key(&self.id));
-        document.add_text(fields.text, &self.text);
-        document.add_text(fields.context, &self.context);
+        self.add_words(&mut document, fields);
         for term in filter::terms(&self.metadata) {
             document.add_text(fields.metadata, term);
         }
         document.add_bytes(fields.stored, &encode(self)?);
         Ok(document)
+    }
+
+    fn add_words(&self, document: &mut TantivyDocument, fields: &Fields) {
+        let code = self.language.as_deref();
+        let language = code.and_then(Language::by_code).unwrap_or(Language::ENGLISH);
+        let analysis = fields.analysis();
+        document.add_text(fields.text, analysis.marked(&self.text, language));
+        document.add_text(fields.context, analysis.marked(&self.context, language));
+        if let Some(field) = fields.language {
+            document.add_text(field, language.code());
+        }
     }
 }
 
@@ -154,6 +158,11 @@ impl DocumentRecord {
 }
 
 impl Fields {
+    /// How words are treated.
+    pub(super) fn analysis(&self) -> Analysis {
+        if self.language.is_some() { Analysis::Multilingual } else { Analysis::EnglishOnly }
+    }
+
     /// Matches all records of a document.
     pub(super) fn records_of(&self, id: &DocumentId) -> [Term; 2] {
         [self.chunks_term(id), self.document_term(id)]
@@ -175,6 +184,15 @@ impl Fields {
         serde_json::from_slice(bytes).map_err(|error| {
             Error::corrupt("a stored record of the text index is damaged").with_source(error)
         })
+    }
+}
+
+/// Recognises the languages of a document's chunks.
+pub(super) fn recognise<'r>(chunks: impl Iterator<Item = &'r mut ChunkRecord>) {
+    let chunks: Vec<&mut ChunkRecord> = chunks.collect();
+    let languages = languages_of(chunks.iter().map(|chunk| chunk.text.as_str()));
+    for (chunk, language) in chunks.into_iter().zip(languages) {
+        chunk.language = Some(language.code().to_owned());
     }
 }
 

@@ -4,13 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use agentkit_core::{Embedder, Error, ErrorKind, Result, RunContext, TenantScope};
-use tantivy::tokenizer::TextAnalyzer;
 
 use super::edition::Edition;
 use super::layout::{self, Manifest};
 use super::partition::{self, Partition};
 use super::reembed::Copier;
-use super::schema;
 use super::storage::{Folder, Lock};
 use super::writer::{Change, Outcome};
 use crate::chunk::{Chunker, StructureChunker};
@@ -18,7 +16,6 @@ use crate::chunk::{Chunker, StructureChunker};
 pub(super) struct Shared {
     pub(super) root: Folder,
     pub(super) chunker: Arc<dyn Chunker>,
-    pub(super) analyzer: TextAnalyzer,
     living: RwLock<Arc<Edition>>,
     /// What makes the next edition, if anything does.
     copier: Mutex<Option<Arc<Copier>>>,
@@ -41,7 +38,6 @@ impl Shared {
         Self {
             root,
             chunker: Arc::new(StructureChunker::default()),
-            analyzer: schema::analyzer().1,
             living: RwLock::new(Arc::new(living)),
             copier: Mutex::default(),
             gate: Arc::default(),

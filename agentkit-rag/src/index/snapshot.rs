@@ -8,6 +8,7 @@ use tantivy::query::Bm25StatisticsProvider;
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocAddress, DocSet, Searcher, SegmentReader, TERMINATED, Term};
 
+use super::analysis::Language;
 use super::filter::{self, Bitmap};
 use super::graph::Graph;
 use super::schema::{ChunkRecord, DocumentRecord, Fields};
@@ -24,6 +25,8 @@ pub(super) struct Snapshot {
     pub(super) graph: Option<Arc<Graph>>,
     /// Slots of the live chunks; made on first use.
     live_slots: OnceLock<Bitmap>,
+    /// Languages of the live chunks; made on first use.
+    languages: OnceLock<Vec<Language>>,
 }
 
 /// Which live record has a slot.
@@ -73,7 +76,16 @@ impl Snapshot {
             view.check(&vectors)?;
         }
         let graph = previous.and_then(|snapshot| snapshot.graph.clone());
-        Ok(Self { generation, searcher, fields, segments, vectors, graph, live_slots: OnceLock::new() })
+        Ok(Self {
+            generation,
+            searcher,
+            fields,
+            segments,
+            vectors,
+            graph,
+            live_slots: OnceLock::new(),
+            languages: OnceLock::new(),
+        })
     }
 
     /// The same state with another graph, or none.
@@ -86,6 +98,7 @@ impl Snapshot {
             vectors: self.vectors.clone(),
             graph,
             live_slots: OnceLock::new(),
+            languages: self.languages.clone(),
         }
     }
 
@@ -122,6 +135,22 @@ impl Snapshot {
             let live: Vec<&Bitmap> = self.segments.iter().map(|view| &view.live).collect();
             self.slots_of(&live)
         })
+    }
+
+    /// Languages of the live chunks, in their fixed order.
+    pub(super) fn languages(&self) -> tantivy::Result<&[Language]> {
+        if let Some(known) = self.languages.get() {
+            return Ok(known);
+        }
+        let mut found = Vec::new();
+        if let Some(field) = self.fields.language {
+            for language in Language::all() {
+                if self.doc_freq(&Term::from_field_text(field, language.code()))? > 0 {
+                    found.push(language);
+                }
+            }
+        }
+        Ok(self.languages.get_or_init(|| found))
     }
 
     /// Slots of the given chunks, by segment.

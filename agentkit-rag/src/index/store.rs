@@ -12,6 +12,7 @@ use tantivy::{
     FutureResult, Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, Term,
 };
 
+use super::analysis::Analysis;
 use super::directory::SafeDirectory;
 use super::schema::{self, Fields};
 use super::snapshot::{Snapshot, text_index_failed};
@@ -41,6 +42,15 @@ pub(super) struct Commit {
     pub(super) logs: Vec<LogExtent>,
 }
 
+/// What a partition is made of, if it has to be made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    /// Components of its vectors.
+    pub(super) dimension: usize,
+    /// How its words are treated.
+    pub(super) analysis: Analysis,
+}
+
 /// The text index of a partition, open for reading.
 struct TextIndex {
     index: Index,
@@ -50,11 +60,11 @@ struct TextIndex {
 }
 
 impl TextIndex {
-    fn open(folder: &Folder, create: bool) -> Result<Self> {
-        let (schema, fields) = schema::schema();
+    /// Opens the text index in `folder`, or makes one with the analysis in `create`.
+    fn open(folder: &Folder, create: Option<Analysis>) -> Result<Self> {
         let text = folder.folder(TEXT);
         let at = text.path.display();
-        if create {
+        if create.is_some() {
             super::storage::create_folders(&*text.storage, &text.path)
                 .map_err(|error| Error::io(format!("create {at}"), error))?;
         }
@@ -64,20 +74,24 @@ impl TextIndex {
         let exists = Index::exists(&directory).map_err(|error| text_index_failed(error.into()))?;
         let index = if exists {
             Index::open(directory.clone())
-        } else if !create {
-            return Err(Error::not_found(format!("there is no index at {at}")));
-        } else if log::any(folder)? {
-            return Err(Error::corrupt(format!("{at} lacks its meta.json")));
         } else {
-            Index::create(directory.clone(), schema.clone(), IndexSettings::default())
+            let missing = || Error::not_found(format!("there is no index at {at}"));
+            let analysis = create.ok_or_else(missing)?;
+            if log::any(folder)? {
+                return Err(Error::corrupt(format!("{at} lacks its meta.json")));
+            }
+            Index::create(directory.clone(), schema::schema(analysis).0, IndexSettings::default())
         };
         let index = index.map_err(text_index_failed)?;
-        if index.schema() != schema {
+        let known = [Analysis::EnglishOnly, Analysis::Multilingual].into_iter().find_map(|analysis| {
+            let (schema, fields) = schema::schema(analysis);
+            (index.schema() == schema).then_some((analysis, fields))
+        });
+        let (analysis, fields) = known.ok_or_else(|| {
             let message = format!("the text index at {at} has another format");
-            return Err(Error::new(ErrorKind::Mismatch, message));
-        }
-        let (name, analyzer) = schema::analyzer();
-        index.tokenizers().register(name, analyzer);
+            Error::new(ErrorKind::Mismatch, message)
+        })?;
+        index.tokenizers().register(analysis.name(), analysis.analyzer());
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader = reader.map_err(text_index_failed)?;
         Ok(Self { index, directory, reader, fields: Arc::new(fields) })
@@ -96,7 +110,7 @@ impl TextIndex {
 ///
 /// What belongs to it is read between two looks at the commit, and again if they differ.
 pub(super) fn read(folder: &Folder, dimension: usize) -> Result<Snapshot> {
-    let text = TextIndex::open(folder, false)?;
+    let text = TextIndex::open(folder, None)?;
     loop {
         let before = text.commit()?;
         let reloaded = text.reader.reload().map_err(text_index_failed);
@@ -130,7 +144,7 @@ pub(super) fn committed(folder: &Folder) -> Result<Committed> {
         let bytes = folder.storage.read(&path);
         bytes.map_err(|error| Error::io(format!("read {}", path.display()), error))
     };
-    let text = TextIndex::open(folder, false)?;
+    let text = TextIndex::open(folder, None)?;
     let lock = lock_removal(folder).ok();
     loop {
         let before = read()?;
@@ -163,14 +177,14 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens the files at their last commit; what was written after it is cut off.
-    pub(super) fn open(folder: &Folder, dimension: usize) -> Result<Self> {
-        let text = TextIndex::open(folder, true)?;
+    pub(super) fn open(folder: &Folder, kind: Kind) -> Result<Self> {
+        let text = TextIndex::open(folder, Some(kind.analysis))?;
         let writer = text.index.writer_with_num_threads(1, WRITER_BYTES).map_err(text_index_failed)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
         // A process that was killed may have left a file of deletions under the very name the next commit needs.
         writer.garbage_collect_files().wait().map_err(text_index_failed)?;
         let commit = text.commit()?;
-        let (logs, mut vectors) = Logs::open(folder, dimension, &commit.logs)?;
+        let (logs, mut vectors) = Logs::open(folder, kind.dimension, &commit.logs)?;
         vectors.skip_to(commit.slots as usize);
         Ok(Self { folder: folder.clone(), text, writer, logs, vectors, generation: commit.generation })
     }

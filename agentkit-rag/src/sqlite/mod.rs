@@ -1,8 +1,9 @@
-//! Stores in one SQLite file: conversations and a service's state, which survive a restart.
+//! Stores in one SQLite file: conversations, runs and a service's state, which survive a restart.
 //!
 //! The file is in write-ahead-log mode with full synchronisation, so a call that returned is on the disk, and
 //! readers of any process never wait for a writer. Every key begins with the tenant.
 
+mod checkpointer;
 mod error;
 mod memory;
 mod state;
@@ -17,6 +18,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 
 use tokio::sync::{Mutex, MutexGuard};
 
+pub use self::checkpointer::SqliteCheckpointer;
 pub use self::memory::SqliteMemory;
 pub use self::state::SqliteState;
 

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use agentkit_core::testing::ScriptedModel;
 use agentkit_core::{
     Agent, AgentEventKind, AgentInput, Capabilities, ChatEvent, ChatModel, ChatRequest, ChatStream, ChunkId,
-    DocumentId, Error, ErrorKind, Explanation, FinishReason, Hit, Locator, Memory, Message, Metadata,
-    ModelInfo, Outcome, Part, Passage, PassageCitation, Result, Retriever, Role, RunContext, SearchRequest,
-    SearchResponse, SessionId, SessionKey, SessionSummary, Span, TenantScope, Usage, complete,
+    DocumentId, Error, ErrorKind, Explanation, FinishReason, Hit, Leg, LegExplanation, Locator, Memory,
+    Message, Metadata, ModelInfo, ModelRewriter, Outcome, Part, Passage, PassageCitation, Result, Retriever,
+    Role, RunContext, SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Span,
+    TenantScope, Usage, complete,
 };
 use agentkit_rag::answer::{ExtractiveModel, REFUSAL, RagAgent};
 use async_trait::async_trait;
@@ -280,7 +282,8 @@ async fn a_follow_up_sees_the_turn_before_and_no_other_session_does() {
     events(&agent, other, &ctx).await;
 
     let queries: Vec<_> = shelf.asked.lock().unwrap().iter().map(|request| request.text.clone()).collect();
-    let [_, follow_up, alone] = queries.as_slice() else { panic!("three searches: {queries:?}") };
+    let [_, as_asked, follow_up, alone] = queries.as_slice() else { panic!("four searches: {queries:?}") };
+    assert_eq!(as_asked, "How many passes did he intercept?");
     assert_eq!(follow_up, "How many passes did he intercept? Josh Norman");
     assert_eq!(alone, "How many passes did he intercept?");
 
@@ -363,4 +366,52 @@ async fn the_extractive_model_is_deterministic_and_refuses_what_it_cannot_serve(
     assert!(none.is_invalid_input());
     ctx.cancel();
     assert!(model.stream(request, &ctx).await.unwrap_err().is_stopped());
+}
+
+/// Finds the passages with this cosine.
+struct Scored(f32);
+
+#[async_trait]
+impl Retriever for Scored {
+    async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
+        let mut found = Shelf::panthers_and_tea().search(request, ctx).await?;
+        for hit in &mut found.hits {
+            let leg = LegExplanation { leg: Leg::Dense, rank: 1, score: self.0, contribution: self.0 };
+            hit.explanation = Explanation::new(vec![leg], None);
+        }
+        Ok(found)
+    }
+}
+
+#[tokio::test]
+async fn too_little_support_is_refused_and_the_nearest_passages_are_cited() {
+    let ask = |cosine: f32, question: &'static str| async move {
+        let agent = RagAgent::new(Arc::new(Scored(cosine)), Arc::new(ExtractiveModel::new()));
+        agent.least_support(0.59).ask(&TenantScope::local(), question).await.unwrap()
+    };
+    let doubtful = ask(0.2, "How hot is the sun in summer?").await;
+    assert_eq!(doubtful.outcome, Outcome::Refused);
+    assert_eq!(doubtful.answer, "The sources do not say. The nearest passages: [1] [2]");
+    let numbers: Vec<_> = doubtful.citations.iter().map(|citation| citation.number).collect();
+    assert_eq!(numbers, [1, 2]);
+    for (cosine, question) in
+        [(0.6, "How hot is the sun in summer?"), (0.3, "At how many degrees is green tea best?")]
+    {
+        assert_eq!(ask(cosine, question).await.outcome, Outcome::Answered, "{cosine} {question}");
+    }
+}
+
+#[tokio::test]
+async fn a_rewriter_of_ones_own_takes_the_place_of_the_usual_one() {
+    let shelf = Shelf::panthers_and_tea();
+    let model = Arc::new(ScriptedModel::saying("How hot should black tea be?"));
+    let agent =
+        RagAgent::new(shelf.clone(), Arc::new(ExtractiveModel::new())).memory(Arc::new(Notes::default()));
+    let agent = agent.rewriter(Arc::new(ModelRewriter::new(model).own_weight(0.0)));
+    let ctx = RunContext::new();
+    events(&agent, in_session("How hot should green tea be?"), &ctx).await;
+    events(&agent, in_session("And black?"), &ctx).await;
+    events(&agent.without_rewriter(), in_session("And black?"), &ctx).await;
+    let queries: Vec<_> = shelf.asked.lock().unwrap().iter().map(|request| request.text.clone()).collect();
+    assert_eq!(queries, ["How hot should green tea be?", "How hot should black tea be?", "And black?"]);
 }

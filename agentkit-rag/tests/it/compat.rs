@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agentkit_core::testing::HashingEmbedder;
-use agentkit_core::{DocumentId, Filter, Metadata, Retriever, RunContext, SearchRequest, TenantScope};
+use agentkit_core::{
+    DocumentId, Filter, Metadata, Retriever, RunContext, SearchPlan, SearchRequest, TenantScope,
+};
 use agentkit_rag::{Index, SourceDocument, verify};
 
 const WRITE: &str = "AGENTKIT_WRITE_COMPAT";
@@ -84,4 +86,36 @@ async fn indexes_of_every_format_are_read_and_written() {
         seen += 1;
     }
     assert!(seen > 0, "there is no fixture");
+}
+
+async fn found_by_words(index: &Index, text: &str) -> Vec<String> {
+    let request = SearchRequest::new(TenantScope::local(), text).plan(SearchPlan::lexical());
+    let hits = index.search(&request, &RunContext::new()).await.unwrap().hits;
+    hits.into_iter().map(|hit| hit.passage.document_id.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_of_format_1_becomes_one_of_format_2_without_embedding_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixtures().join("v1"), folder.path());
+    let is_new = || {
+        let manifest = std::fs::read_to_string(folder.path().join("index.json")).unwrap();
+        manifest.contains("\"format\": 2")
+    };
+    let index = open(folder.path()).await;
+    assert!(!is_new(), "opening alone changes nothing");
+    assert!(found_by_words(&index, "京").await.is_empty(), "format 1 knows no letters");
+    let (scope, ctx) = (TenantScope::local(), RunContext::new());
+    let nearest = SearchRequest::new(scope, "tea").plan(SearchPlan::dense());
+    let before = index.search(&nearest, &ctx).await.unwrap().hits;
+    let same = || Arc::new(HashingEmbedder::with_dimension(16));
+    assert_eq!(index.reembed(same(), |_| {}, &ctx).await.unwrap().documents, 2);
+    assert!(is_new());
+    assert_eq!(found_by_words(&index, "京").await, ["tea"]);
+    assert_eq!(index.search(&nearest, &ctx).await.unwrap().hits, before);
+    assert_eq!(
+        index.reembed(same(), |_| {}, &ctx).await.unwrap().documents,
+        0,
+        "it is of the present format"
+    );
 }

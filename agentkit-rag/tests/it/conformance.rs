@@ -38,6 +38,13 @@ async fn the_extractive_model_is_a_chat_model() {
     conformance::chat_model(&ExtractiveModel::new()).await;
 }
 
+#[cfg(feature = "local-chat")]
+#[tokio::test]
+async fn the_local_chat_model_is_a_chat_model() {
+    let options = agentkit_rag::chat::LocalOptions::default().max_tokens(16);
+    conformance::chat_model(&crate::chat::model(options).await).await;
+}
+
 #[tokio::test]
 async fn the_rag_agent_is_an_agent() {
     let (_folder, index) = index_of_the_suite().await;
@@ -59,6 +66,19 @@ async fn the_sqlite_memory_is_a_memory() {
         count += 1;
         let path = folder.path().join(format!("{count}.sqlite"));
         async move { agentkit_rag::sqlite::SqliteMemory::open(&path).await.unwrap() }
+    })
+    .await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn the_sqlite_checkpointer_is_a_checkpointer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    conformance::checkpointer(|| {
+        count += 1;
+        let path = folder.path().join(format!("{count}.sqlite"));
+        async move { agentkit_rag::sqlite::SqliteCheckpointer::open(&path).await.unwrap() }
     })
     .await;
 }

@@ -177,6 +177,38 @@ async fn cancelling_from_another_thread_ends_a_large_batch_promptly() {
 }
 
 #[tokio::test]
+async fn cancelling_frees_the_core_between_two_layers() {
+    let options = BertOptions::default().threads(std::num::NonZeroUsize::MIN);
+    let embedder = BertEmbedder::load_with(folder().await, options).await.unwrap();
+    let passage = "some words of a passage ".repeat(60);
+    let time = |texts: Vec<String>, ctx: RunContext| {
+        let embedder = embedder.clone();
+        async move {
+            let begun = Instant::now();
+            let embedded = embedder.embed(EmbedSide::Document, texts, &ctx).await;
+            (begun.elapsed(), embedded.is_ok())
+        }
+    };
+    let mut alone = Vec::new();
+    for _ in 0..3 {
+        alone.push(time(vec![passage.clone()], RunContext::new()).await.0);
+    }
+    let (alone, mut waited) = (alone.into_iter().min().unwrap(), Vec::new());
+    for round in 0..5 {
+        let ctx = RunContext::new();
+        let batch = tokio::spawn(time(vec![passage.clone(); 40], ctx.clone()));
+        tokio::time::sleep(alone + alone * round / 5).await;
+        ctx.cancel();
+        let (after, done) = time(vec![passage.clone()], RunContext::new()).await;
+        assert!(done && !batch.await.unwrap().1, "the batch was cancelled, the passage was not");
+        waited.push(after.saturating_sub(alone));
+    }
+    println!("a passage takes {alone:?}; behind a cancelled batch it takes longer by {waited:?}");
+    // A layer of a pass takes a third of the time of a passage; a whole pass twice, the batch forty times as long.
+    assert!(waited.iter().min().unwrap() < &alone, "the batch went on: {waited:?}");
+}
+
+#[tokio::test]
 async fn a_passed_deadline_stops_before_any_work() {
     let embedder = embedder().await;
     let ctx = RunContext::new().with_timeout(Duration::ZERO);

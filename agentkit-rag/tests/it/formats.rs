@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{ErrorKind, Retriever, RunContext, SearchRequest, Span, TenantScope};
 use agentkit_rag::load::{FileOutcome, LoadOptions, load_bytes, walk};
 use agentkit_rag::{Index, SourceDocument, SourceKind};
+use serde_json::Value;
 
 /// The different words of a text, lower case. Numbers are none, since those of lists are not written in the files.
 fn words(text: &str) -> BTreeSet<String> {
@@ -65,6 +67,45 @@ fn check(document: &SourceDocument) {
         assert!(offsets.is_sorted(), "{}: {offsets:?}", document.id);
         assert!(offsets.iter().all(|at| document.source_text.is_char_boundary(*at)), "{}", document.id);
     }
+}
+
+#[test]
+fn real_pdf_files_have_their_text_and_their_pages() {
+    let Some(folder) = dataset("docs/pdf-sample-files") else { return };
+    let (loaded, skipped) = outcomes(&folder);
+    assert_eq!(
+        loaded.iter().filter(|(_, documents)| documents[0].kind == SourceKind::Pdf).count() + skipped.len(),
+        27
+    );
+    let manifest = fs::read_to_string(folder.join("MANIFEST.jsonl")).unwrap();
+    let (mut compared, mut short) = (0, Vec::new());
+    for line in manifest.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let file = folder.join(entry["file"].as_str().unwrap());
+        let expected = entry["words"].as_u64().unwrap();
+        let Some((_, documents)) = loaded.iter().find(|(path, _)| *path == file) else { continue };
+        let last = documents[0].marks.last().and_then(|mark| mark.page).unwrap_or(1);
+        assert!(u64::from(last) <= entry["pages"].as_u64().unwrap(), "{}", file.display());
+        let found = documents[0].source_text.split_whitespace().count() as u64;
+        compared += 1;
+        if found * 10 < expected * 9 {
+            short.push(format!("{}: {found} of {expected} words", file.display()));
+        }
+    }
+    assert!(compared > 18, "only {compared} were compared");
+    // Of Arabic the reference sets the letters of a word apart.
+    assert!(short.iter().all(|file| file.contains("015-arabic")), "{short:#?}");
+}
+
+#[test]
+fn damaged_pdf_files_are_read_or_refused_by_name_in_time() {
+    let Some(folder) = dataset("docs/pdf-malformed-qpdf") else { return };
+    let started = Instant::now();
+    let (loaded, skipped) = outcomes(&folder);
+    let pdf = |path: &Path| path.extension().is_some_and(|extension| extension == "pdf");
+    assert_eq!(loaded.iter().filter(|(path, _)| pdf(path)).count() + skipped.len(), 97);
+    assert!(loaded.len() > 60, "only {} were read: {skipped:#?}", loaded.len());
+    assert!(started.elapsed() < Duration::from_secs(120), "it took {:?}", started.elapsed());
 }
 
 #[test]
@@ -155,7 +196,7 @@ fn every_file_of_a_mixed_folder_is_read_or_refused_by_name() {
         *kinds.entry(format!("{:?}", document.kind)).or_default() += 1;
     }
     eprintln!("{} files loaded as {kinds:?}, {} refused", loaded.len(), skipped.len());
-    assert!(loaded.len() > 400 && kinds.len() >= 6, "{kinds:?}");
+    assert!(loaded.len() > 500 && kinds.len() >= 7, "{kinds:?}");
 }
 
 #[test]
@@ -171,6 +212,7 @@ fn a_bomb_between_files_is_named_and_the_rest_goes_in() {
         ("huge.txt", "z".repeat(33 << 20)),
         ("no.docx", "no archive".to_owned()),
         ("no.epub", "PK\u{3}\u{4}".to_owned()),
+        ("no.pdf", "%PDF-1.4".to_owned()),
         ("z.md", "# Fine".to_owned()),
     ] {
         fs::write(dir.path().join(name), content).unwrap();
@@ -182,7 +224,7 @@ fn a_bomb_between_files_is_named_and_the_rest_goes_in() {
     let loaded = names(loaded.iter().map(|(path, _)| path).collect());
     assert_eq!(loaded, ["a.md", "line.csv", "line.jsonl", "line.txt", "z.md"]);
     let skipped = names(skipped.iter().map(|(path, _)| path).collect());
-    assert_eq!(skipped, ["deep.html", "deep.json", "huge.txt", "no.docx", "no.epub"]);
+    assert_eq!(skipped, ["deep.html", "deep.json", "huge.txt", "no.docx", "no.epub", "no.pdf"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    CollectionName, DocumentId, ErrorKind, Filter, Leg, Metadata, Range, Retriever, RunContext, Scalar,
-    SearchPlan, SearchRequest, TenantId, TenantScope,
+    Boosts, CollectionName, DocumentId, ErrorKind, Expansion, Filter, Leg, Matching, Metadata, Range,
+    Retriever, RunContext, Scalar, SearchPlan, SearchRequest, TenantId, TenantScope,
 };
 use agentkit_rag::{Index, SourceDocument};
 use proptest::prelude::*;
@@ -109,6 +109,157 @@ fn unchanged_documents_are_left_alone_and_unchanged_chunks_keep_their_vectors() 
         assert!(changed.embedded > 0 && changed.embedded < changed.chunks, "{changed:?}");
         let stats = index.stats(&scope).await.unwrap();
         assert_eq!((stats.documents, stats.chunks), (1, changed.chunks));
+    });
+}
+
+/// Ids of the documents that BM25 finds, in order.
+async fn by_words(index: &Index, text: &str) -> Vec<String> {
+    let request = SearchRequest::new(TenantScope::local(), text).plan(SearchPlan::lexical());
+    let hits = index.search(&request, &ctx()).await.unwrap().hits;
+    let mut ids: Vec<String> = hits.into_iter().map(|hit| hit.passage.document_id.to_string()).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn every_language_of_a_mixed_collection_is_searched_in_its_own_way() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(folder.path()).await;
+        let documents = [
+            (
+                "de",
+                "Die Häuser am Fluss wurden im Jahr 1920 von einem Architekten gebaut und später verkauft.",
+            ),
+            (
+                "en",
+                "The houses by the river were built in 1920 by an architect and were sold to their tenants.",
+            ),
+            ("es", "Los jugadores anotaron muchos puntos durante la temporada y ganaron todos los partidos."),
+            ("zh", "黑豹队的防守只丢了308分，在联赛中排名第六。"),
+            ("ja", "東京の夏はとても暑いです。"),
+            ("ko", "서울에서 가장 높은 건물은 롯데월드타워이다."),
+        ];
+        let documents = documents.map(|(id, text)| document(id, text)).to_vec();
+        index.upsert(&TenantScope::local(), documents, &ctx()).await.unwrap();
+        for (query, expected) in [
+            ("Haus", vec!["de"]),
+            ("house", vec!["en"]),
+            ("the house", vec!["en"]),
+            ("jugador", vec!["es"]),
+            ("黑豹防守", vec!["zh"]),
+            ("夏の東京", vec!["ja"]),
+            ("서울", vec!["ko"]),
+            ("Häuser houses 1920", vec!["de", "en"]),
+        ] {
+            assert_eq!(by_words(&index, query).await, expected, "{query}");
+        }
+        index.delete(&TenantScope::local(), &[id("de")], &ctx()).await.unwrap();
+        assert!(by_words(&index, "Haus").await.is_empty(), "nothing is left that is stemmed by German rules");
+    });
+}
+
+/// The documents that a plan finds, in order of their rank.
+async fn by_plan(index: &Index, text: &str, plan: SearchPlan) -> Vec<String> {
+    let request = SearchRequest::new(TenantScope::local(), text).plan(plan);
+    let hits = index.search(&request, &ctx()).await.unwrap().hits;
+    for hit in &hits {
+        let again = hit.explanation.recomputed().unwrap();
+        assert!((again - hit.score).abs() < 1e-6, "{:?}", hit.explanation);
+    }
+    hits.into_iter().map(|hit| hit.passage.document_id.to_string()).collect()
+}
+
+#[test]
+fn words_match_as_phrases_by_their_beginning_and_with_slips() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(folder.path()).await;
+        let documents = [
+            ("ring", "The water kettle rings when the water boils."),
+            ("order", "The kettle holds the water."),
+            ("prefix", "Kettledrums are played with sticks."),
+            ("zh", "水的温度是八十度。"),
+        ];
+        let titled = document("title", "Nothing of it in the text.").with_title("Kettle");
+        let documents = documents.map(|(id, text)| document(id, text)).into_iter().chain([titled]);
+        index.upsert(&TenantScope::local(), documents.collect(), &ctx()).await.unwrap();
+        let by = SearchPlan::matching;
+        assert_eq!(by_plan(&index, "water kettle", by(Matching::Phrase)).await, ["ring"]);
+        assert_eq!(by_plan(&index, "温度是", by(Matching::Phrase)).await, ["zh"]);
+        assert!(by_plan(&index, "kettle water", by(Matching::Phrase)).await.is_empty());
+        assert!(by_plan(&index, "kettled", by(Matching::Prefix)).await.contains(&"prefix".to_owned()));
+        assert!(by_plan(&index, "ketle", by(Matching::Terms)).await.is_empty());
+        assert_eq!(by_plan(&index, "ketle", by(Matching::Fuzzy { edits: 1 })).await.len(), 3);
+        assert_eq!(
+            by_plan(&index, "水", by(Matching::Terms)).await,
+            ["zh"],
+            "a letter finds the pairs it begins"
+        );
+        assert_eq!(by_plan(&index, "温", by(Matching::Terms)).await, ["zh"]);
+        let boosts = |text, context| SearchPlan::Lexical {
+            candidates: 100,
+            matching: Matching::Terms,
+            boosts: Boosts { text, context },
+        };
+        assert_eq!(by_plan(&index, "kettle", boosts(0.0, 1.0)).await, ["title"]);
+        assert!(!by_plan(&index, "kettle", boosts(1.0, 0.0)).await.contains(&"title".to_owned()));
+        assert_eq!(by_plan(&index, "kettle", boosts(1.0, 50.0)).await[0], "title");
+    });
+}
+
+#[test]
+fn passages_are_widened_to_their_neighbours_and_sections() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(folder.path()).await;
+        let section = |n: usize| {
+            let sentence = |m: usize| format!("Sentence {m} of section {n} says filler words here. ");
+            format!("# Section {n}\n\n{}\n\n", (0..60).map(sentence).collect::<String>())
+        };
+        let text: String = (0..4).map(section).collect();
+        index.upsert(&TenantScope::local(), vec![document("d", &text)], &ctx()).await.unwrap();
+        let best = |plan: SearchPlan| {
+            let request = SearchRequest::new(TenantScope::local(), "sentence 30 of section 2").plan(plan);
+            let index = index.clone();
+            async move { index.search(&request, &ctx()).await.unwrap().hits }
+        };
+        let plain = best(SearchPlan::lexical().limit(3)).await;
+        let around = Expansion::Neighbours { before: 1, after: 1 };
+        let wide = best(SearchPlan::lexical().limit(3).expand(around)).await;
+        assert!(wide.len() <= plain.len());
+        assert_eq!((wide[0].score, &wide[0].passage.chunk_id), (plain[0].score, &plain[0].passage.chunk_id));
+        for hit in &wide {
+            assert_eq!(hit.passage.span.slice(&text), Some(hit.passage.text.as_str()));
+        }
+        assert!(wide[0].passage.text.len() > plain[0].passage.text.len());
+        let parent = best(SearchPlan::lexical().limit(1).expand(Expansion::Parent)).await;
+        let whole = &parent[0].passage;
+        assert!(
+            whole.text.contains("Sentence 0 of section 2") && whole.text.contains("Sentence 59 of section 2")
+        );
+        assert!(!whole.text.contains("section 1") && !whole.text.contains("section 3"), "{}", whole.text);
+    });
+}
+
+#[test]
+fn pages_are_cut_out_of_one_ranking_of_one_state() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let index = open(folder.path()).await;
+        let documents = (0..50).map(|n| document(&format!("d{n}"), &format!("common words and number{n}")));
+        index.upsert(&TenantScope::local(), documents.collect(), &ctx()).await.unwrap();
+        let request = SearchRequest::new(TenantScope::local(), "common number7").top_k(50);
+        let all = index.search(&request, &ctx()).await.unwrap();
+        let mut pages = Vec::new();
+        for offset in (0..60).step_by(7) {
+            let page = request.clone().top_k(7).offset(offset).at_generation(all.generation);
+            pages.extend(index.search(&page, &ctx()).await.unwrap().hits);
+        }
+        assert_eq!(pages, all.hits);
+        index.delete(&TenantScope::local(), &[id("d7")], &ctx()).await.unwrap();
+        let next = request.offset(7).at_generation(all.generation);
+        assert_eq!(index.search(&next, &ctx()).await.unwrap_err().kind(), ErrorKind::Conflict);
     });
 }
 

@@ -274,3 +274,26 @@ fn naughty_strings_are_loaded_in_every_format() {
         }
     }
 }
+
+/// A loader with a mistake in it.
+struct Panics;
+
+impl agentkit_rag::load::Loader for Panics {
+    fn extensions(&self) -> &[&str] {
+        &["bad"]
+    }
+
+    fn load(&self, raw: &agentkit_rag::load::RawFile<'_>) -> agentkit_core::Result<SourceDocument> {
+        panic!("{} has {} bytes", raw.name(), raw.bytes.len())
+    }
+}
+
+#[test]
+fn a_loader_that_panics_costs_its_file_only() {
+    let dir = tree(&[("a.md", b"# Fine"), ("b.bad", b"x"), ("c.md", b"# Fine")]);
+    let mut options = LoadOptions::default();
+    options.loaders = options.loaders.with(std::sync::Arc::new(Panics));
+    let (loaded, skipped) = outcome(dir.path(), &options);
+    assert_eq!(loaded, ["a.md", "c.md"]);
+    assert!(skipped.len() == 1 && skipped[0].contains("b.bad"), "{skipped:?}");
+}

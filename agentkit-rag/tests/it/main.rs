@@ -6,12 +6,16 @@ mod answer;
 mod answer_quality;
 #[cfg(test)]
 mod backup;
+#[cfg(all(test, feature = "local-chat"))]
+mod chat;
 #[cfg(test)]
 mod compat;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod crash;
+#[cfg(all(test, feature = "sqlite"))]
+mod durable;
 #[cfg(test)]
 mod embed;
 #[cfg(test)]
@@ -23,6 +27,11 @@ mod formats;
 #[cfg(test)]
 mod index;
 #[cfg(test)]
+mod injection;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
+mod mixed;
+#[cfg(test)]
 mod quality;
+mod rerank;

@@ -1,7 +1,10 @@
 //! `search` and `ask`: one question to the last committed state of the index.
 
+use std::path::{Path, PathBuf};
+
 use agentkit_core::{
-    AgentEventKind, AgentInput, AgentReply, AgentStream, Citation, Error, Hit, Outcome, Result, SearchRequest,
+    AgentEventKind, AgentInput, AgentReply, AgentStream, Citation, Error, Hit, Outcome, Result, SearchPlan,
+    SearchRequest,
 };
 use clap::Args;
 
@@ -19,6 +22,12 @@ pub(super) struct SearchArguments {
     /// Most passages to show
     #[arg(long, short = 'k', value_name = "N", default_value_t = 10)]
     top_k: usize,
+    /// Leave out so many of the best, for the pages after the first
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: usize,
+    /// Search by the plan in this file (JSON), as `POST /search` takes it
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     #[command(flatten)]
     collection: Collection,
 }
@@ -32,8 +41,12 @@ pub(super) struct AskArguments {
 }
 
 pub(super) async fn search(session: Session, arguments: SearchArguments) -> Result<()> {
-    let request =
-        SearchRequest::new(arguments.collection.scope()?, arguments.question).top_k(arguments.top_k);
+    let mut request = SearchRequest::new(arguments.collection.scope()?, arguments.question)
+        .top_k(arguments.top_k)
+        .offset(arguments.offset);
+    if let Some(path) = &arguments.plan {
+        request.plan = read_plan(path)?;
+    }
     request.validate()?;
     let engine = open(&session).await?;
     let found = engine.retriever().search(&request, &session.ctx).await?;
@@ -41,7 +54,7 @@ pub(super) async fn search(session: Session, arguments: SearchArguments) -> Resu
     if found.hits.is_empty() {
         session.out.line("nothing was found");
     }
-    for (rank, hit) in (1..).zip(&found.hits) {
+    for (rank, hit) in (arguments.offset + 1..).zip(&found.hits) {
         show_hit(session.out, rank, hit);
     }
     engine.close().await
@@ -59,6 +72,14 @@ pub(super) async fn ask(session: Session, arguments: AskArguments) -> Result<()>
         tell(session.out, events).await?;
     }
     engine.close().await
+}
+
+fn read_plan(path: &Path) -> Result<SearchPlan> {
+    let json = std::fs::read(path);
+    let json = json.map_err(|error| Error::io(format!("read the plan {}", path.display()), error))?;
+    serde_json::from_slice(&json).map_err(|error| {
+        Error::invalid_input(format!("{} is not a search plan", path.display())).with_source(error)
+    })
 }
 
 async fn open(session: &Session) -> Result<Engine> {

@@ -1,40 +1,45 @@
 //! `ingest`: files and folders into the index, through the running server if there is one.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext, TenantScope};
-use agentkit_rag::SourceDocument;
-use agentkit_rag::load::{FileOutcome, LoadOptions, walk};
+use agentkit_core::{Error, ErrorKind, Result, RunContext, TenantScope};
+use agentkit_rag::ingest::{FileEnd, IngestEvent, IngestJob, IngestReport, IngestTarget, Mirror};
+use agentkit_rag::load::LoadOptions;
 use clap::Args;
-use serde::Serialize;
-use serde_json::json;
-use tokio::sync::mpsc;
+use serde_json::{Value, json};
 
 use super::keys::KeyRing;
 use super::output::{Progress, Unit};
 use super::remote::Remote;
 use super::{Collection, Session, signals};
-use crate::config::Secret;
-use crate::documents::Upserted;
+use crate::config::{Config, Secret};
 use crate::engine::{Access, Engine};
 use crate::holder::Holder;
 
-/// Documents in one commit.
-const BATCH_DOCUMENTS: usize = 64;
-/// Bytes of text after which a batch is committed early.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// The folder within the data directory in which mirrored folders are remembered.
+const MIRRORS: &str = "mirrors";
 /// How long a key is good that was lent to go through a server.
 const LENT: Duration = Duration::from_hours(24);
-/// Files read ahead of the index.
-const AHEAD: usize = 16;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Files and folders; .gitignore and .ignore files are respected
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Mirror the folders: read only what has changed since the last time, and delete the documents of files that are gone
+    #[arg(long)]
+    sync: bool,
+    /// Mirror one folder, and go on following its changes until stopped
+    #[arg(long)]
+    watch: bool,
+    /// Seconds between two looks at a watched folder
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
+    interval: u64,
+    /// Let a mirrored folder that has become empty delete all of its documents
+    #[arg(long)]
+    allow_empty: bool,
     /// Put before every document id, to keep apart what comes from several places
     #[arg(long, value_name = "TEXT", default_value = "")]
     prefix: String,
@@ -45,21 +50,141 @@ pub(super) struct Arguments {
     collection: Collection,
 }
 
-/// What became of the files.
-#[derive(Debug, Default, Serialize)]
-struct Summary {
-    documents: u64,
-    unchanged: u64,
-    chunks: u64,
-    embedded: u64,
-    skipped: Vec<Skipped>,
+pub(super) async fn run(session: Session, arguments: Arguments) -> Result<()> {
+    let scope = arguments.collection.scope()?;
+    let mirrors = mirrors(&session.config, &arguments, &scope)?;
+    signals::cancel_when_stopped(&session.ctx);
+    let target = Target::open(&session, arguments.server.as_deref()).await?;
+    let mut job = job(&session, &arguments, &target, scope);
+    let ended = work(&session, &arguments, &mut job, mirrors).await;
+    let report = job.report().clone();
+    drop(job);
+    let watched = arguments.watch && ended.as_ref().is_err_and(Error::is_stopped);
+    // What fails before it begins has nothing to tell.
+    if ended.is_ok() || report != IngestReport::default() {
+        tell(&session, &report, ended.is_ok() || watched);
+    }
+    let closed = target.close().await;
+    let ended = if watched { Ok(()) } else { ended };
+    ended.and(closed).and(if is_empty(&report) { Err(nothing(&report)) } else { Ok(()) })
 }
 
-/// A file that was left out.
-#[derive(Debug, Serialize)]
-struct Skipped {
-    path: PathBuf,
-    error: String,
+async fn work(
+    session: &Session,
+    arguments: &Arguments,
+    job: &mut IngestJob,
+    mirrors: Vec<Mirror>,
+) -> Result<()> {
+    if mirrors.is_empty() {
+        return job.run(&arguments.paths, &session.ctx).await;
+    }
+    for mut mirror in mirrors {
+        if arguments.watch {
+            job.watch(&mut mirror, Duration::from_secs(arguments.interval), &session.ctx).await?;
+        } else {
+            job.sync(&mut mirror, &session.ctx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders to be mirrored, each with its memory; none if files are only to be added.
+fn mirrors(config: &Config, arguments: &Arguments, scope: &TenantScope) -> Result<Vec<Mirror>> {
+    if !arguments.sync && !arguments.watch {
+        return Ok(Vec::new());
+    }
+    if arguments.watch && arguments.paths.len() > 1 {
+        return Err(Error::invalid_input("--watch follows one folder; run it once for each"));
+    }
+    let mirror = |path: &PathBuf| {
+        let folder = path.canonicalize();
+        let folder = folder.map_err(|error| Error::io(format!("mirror {}", path.display()), error))?;
+        if !folder.is_dir() {
+            return Err(Error::invalid_input(format!("mirror {}: it is not a folder", path.display())));
+        }
+        let state = config.data_dir.join(MIRRORS).join(state_name(&folder, arguments, scope));
+        Ok(Mirror::new(folder, state).may_empty(arguments.allow_empty))
+    };
+    arguments.paths.iter().map(mirror).collect()
+}
+
+/// A file name of its own for each folder, place and prefix.
+fn state_name(folder: &Path, arguments: &Arguments, scope: &TenantScope) -> String {
+    let server = arguments.server.as_deref().unwrap_or_default();
+    let parts = format!("{server}\0{}\0{}\0{}", scope.collection(), arguments.prefix, folder.display());
+    let hash = blake3::hash(parts.as_bytes()).to_hex();
+    let last = folder.file_name().unwrap_or_default().to_string_lossy();
+    let name: String = last.chars().filter(char::is_ascii_alphanumeric).take(24).collect();
+    format!("{name}-{}.jsonl", hash.get(..16).unwrap_or_default())
+}
+
+fn job(session: &Session, arguments: &Arguments, target: &Target, scope: TenantScope) -> IngestJob {
+    let mut options = LoadOptions::default();
+    options.id_prefix.clone_from(&arguments.prefix);
+    let progress = session.out.progress("indexing", Unit::Items);
+    let out = session.out;
+    let watch = arguments.watch;
+    IngestJob::new(target.documents(), scope).load_options(options).observer(move |event| {
+        show(&progress, event);
+        if let Some(told) = watched(event).filter(|_| watch) {
+            out.object(&told);
+        }
+    })
+}
+
+/// What programs are told of a watched folder.
+fn watched(event: &IngestEvent<'_>) -> Option<Value> {
+    Some(match event {
+        IngestEvent::File { path, end: FileEnd::Stored { documents } } => {
+            json!({"event": "stored", "path": path, "documents": documents})
+        }
+        IngestEvent::File { path, end: FileEnd::Gone } => json!({"event": "gone", "path": path}),
+        IngestEvent::Skipped(skipped) => {
+            json!({"event": "skipped", "path": skipped.path, "error": skipped.error})
+        }
+        IngestEvent::Retrying { error } => json!({"event": "retrying", "error": error.chain()}),
+        _ => return None,
+    })
+}
+
+/// Shows people what happens.
+fn show(progress: &Progress, event: &IngestEvent<'_>) {
+    match event {
+        IngestEvent::Found { files, untouched, gone } => {
+            progress.set(0, Some(*files));
+            if untouched + gone > 0 {
+                progress.note(format_args!("{files} files to read, {untouched} unchanged, {gone} gone"));
+            }
+        }
+        IngestEvent::Progress { done, total } => progress.set(*done, Some(*total)),
+        IngestEvent::Skipped(skipped) => progress.note(format_args!("skipped: {}", skipped.error)),
+        IngestEvent::Retrying { error } => progress.note(format_args!("trying again: {}", error.chain())),
+        _ => {}
+    }
+}
+
+fn is_empty(report: &IngestReport) -> bool {
+    report.documents + report.unchanged + report.untouched + report.deleted == 0
+}
+
+fn nothing(report: &IngestReport) -> Error {
+    let skipped = report.skipped.len();
+    Error::invalid_input(format!("nothing was indexed: no file could be loaded, {skipped} were skipped"))
+}
+
+fn tell(session: &Session, report: &IngestReport, complete: bool) {
+    let IngestReport { documents, unchanged, chunks, embedded, deleted, untouched, skipped, .. } = report;
+    let stopped = if complete { "" } else { "stopped early; what is committed stays: " };
+    let mirrored = if deleted + untouched > 0 {
+        format!("; {deleted} deleted, {untouched} files not read")
+    } else {
+        String::new()
+    };
+    session.out.line(format_args!(
+        "{stopped}{documents} documents written, {unchanged} unchanged; {chunks} chunks, {embedded} embedded; {} files skipped{mirrored}",
+        skipped.len()
+    ));
+    session.out.object(&json!({"event": "done", "complete": complete, "summary": report}));
 }
 
 /// Where the documents go.
@@ -74,42 +199,6 @@ enum Target {
 struct Lent {
     ring: KeyRing,
     id: String,
-}
-
-pub(super) async fn run(session: Session, arguments: Arguments) -> Result<()> {
-    let scope = arguments.collection.scope()?;
-    signals::cancel_when_stopped(&session.ctx);
-    let target = Target::open(&session, arguments.server.as_deref()).await?;
-    let (files, total) = find(arguments, &session.ctx).await?;
-    let progress = session.out.progress("indexing", Unit::Items);
-    progress.set(0, Some(total));
-    let mut ingest =
-        Ingest { target: &target, scope, ctx: &session.ctx, progress: &progress, total, done: 0 };
-    let mut summary = Summary::default();
-    let ended = ingest.all(files, &mut summary).await;
-    drop(progress);
-    report(&session, &summary, ended.is_ok());
-    let closed = target.close().await;
-    ended.and(closed).and(if summary.documents + summary.unchanged == 0 {
-        Err(nothing(&summary))
-    } else {
-        Ok(())
-    })
-}
-
-fn nothing(summary: &Summary) -> Error {
-    let skipped = summary.skipped.len();
-    Error::invalid_input(format!("nothing was indexed: no file could be loaded, {skipped} were skipped"))
-}
-
-fn report(session: &Session, summary: &Summary, complete: bool) {
-    let Summary { documents, unchanged, chunks, embedded, skipped } = summary;
-    let stopped = if complete { "" } else { "stopped early; what is committed stays: " };
-    session.out.line(format_args!(
-        "{stopped}{documents} documents written, {unchanged} unchanged; {chunks} chunks, {embedded} embedded; {} files skipped",
-        skipped.len()
-    ));
-    session.out.object(&json!({"event": "done", "complete": complete, "summary": summary}));
 }
 
 impl Target {
@@ -137,15 +226,10 @@ impl Target {
         }
     }
 
-    async fn upsert(
-        &self,
-        scope: &TenantScope,
-        documents: Vec<SourceDocument>,
-        ctx: &RunContext,
-    ) -> Result<Upserted> {
+    fn documents(&self) -> Arc<dyn IngestTarget> {
         match self {
-            Self::Local(engine) => engine.documents().upsert(scope, documents, ctx).await,
-            Self::Remote(remote) | Self::Held(remote, _) => remote.upsert(scope, documents, ctx).await,
+            Self::Local(engine) => Arc::new(engine.index()),
+            Self::Remote(remote) | Self::Held(remote, _) => Arc::new(remote.clone()),
         }
     }
 
@@ -159,141 +243,5 @@ impl Target {
                 revoked.map(drop)
             }
         }
-    }
-}
-
-/// Finds the files, and loads them on a thread of its own, a few ahead.
-async fn find(arguments: Arguments, ctx: &RunContext) -> Result<(mpsc::Receiver<FileOutcome>, u64)> {
-    let mut options = LoadOptions::default();
-    options.id_prefix = arguments.prefix;
-    let paths = arguments.paths;
-    let walks = ctx
-        .run_blocking(move |ctx| {
-            let found = paths.iter().map(|path| ctx.check().and_then(|()| walk(path, &options)));
-            found.collect::<Result<Vec<_>>>()
-        })
-        .await?;
-    let total = walks.iter().map(|walk| walk.len() as u64).sum();
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    // Ends by itself as soon as nobody receives.
-    tokio::task::spawn_blocking(move || {
-        for outcome in walks.into_iter().flatten() {
-            if sender.blocking_send(outcome).is_err() {
-                return;
-            }
-        }
-    });
-    Ok((receiver, total))
-}
-
-/// The way of the files into the target.
-struct Ingest<'a> {
-    target: &'a Target,
-    scope: TenantScope,
-    ctx: &'a RunContext,
-    progress: &'a Progress,
-    total: u64,
-    done: u64,
-}
-
-impl Ingest<'_> {
-    async fn all(&mut self, mut files: mpsc::Receiver<FileOutcome>, summary: &mut Summary) -> Result<()> {
-        let mut batch = Batch::default();
-        let mut seen: HashMap<DocumentId, PathBuf> = HashMap::new();
-        while let Some(outcome) = self.ctx.run(async { Ok(files.recv().await) }).await? {
-            match outcome {
-                FileOutcome::Skipped { path, error } => self.skip(summary, path, &error),
-                FileOutcome::Loaded { path, documents } => {
-                    self.total = (self.total + documents.len() as u64).saturating_sub(1);
-                    for document in documents {
-                        if let Some(other) = seen.get(&document.id) {
-                            self.skip(summary, path.clone(), &twice(&document.id, other));
-                            continue;
-                        }
-                        seen.insert(document.id.clone(), path.clone());
-                        batch.push(path.clone(), document);
-                        self.commit_full(&mut batch, summary).await?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.commit(batch, summary).await
-    }
-
-    async fn commit_full(&mut self, batch: &mut Batch, summary: &mut Summary) -> Result<()> {
-        if batch.is_full() { self.commit(std::mem::take(batch), summary).await } else { Ok(()) }
-    }
-
-    async fn commit(&mut self, batch: Batch, summary: &mut Summary) -> Result<()> {
-        if batch.documents.is_empty() {
-            return Ok(());
-        }
-        match self.target.upsert(&self.scope, batch.documents.clone(), self.ctx).await {
-            Ok(upserted) => self.count(upserted, summary),
-            // One of them is refused; the others are not to suffer for it.
-            Err(error) if error.is_invalid_input() => self.one_by_one(batch, summary).await?,
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    async fn one_by_one(&mut self, batch: Batch, summary: &mut Summary) -> Result<()> {
-        for (path, document) in batch.paths.into_iter().zip(batch.documents) {
-            match self.target.upsert(&self.scope, vec![document], self.ctx).await {
-                Ok(upserted) => self.count(upserted, summary),
-                Err(error) if error.is_invalid_input() => self.skip(summary, path, &error),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, upserted: Upserted, summary: &mut Summary) {
-        summary.documents += upserted.documents;
-        summary.unchanged += upserted.unchanged;
-        summary.chunks += upserted.chunks;
-        summary.embedded += upserted.embedded;
-        self.advance(upserted.documents + upserted.unchanged);
-    }
-
-    fn skip(&mut self, summary: &mut Summary, path: PathBuf, error: &Error) {
-        let error = error.chain();
-        self.progress.note(format_args!("skipped: {error}"));
-        summary.skipped.push(Skipped { path, error });
-        self.advance(1);
-    }
-
-    fn advance(&mut self, files: u64) {
-        self.done += files;
-        self.progress.set(self.done, Some(self.total));
-    }
-}
-
-fn twice(id: &DocumentId, other: &Path) -> Error {
-    Error::invalid_input(format!(
-        "the document id {:?} is already that of {}; ingest them apart, each with its own --prefix",
-        id.as_str(),
-        other.display()
-    ))
-}
-
-/// Documents to be committed together, with the files they came from.
-#[derive(Default)]
-struct Batch {
-    paths: Vec<PathBuf>,
-    documents: Vec<SourceDocument>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn push(&mut self, path: PathBuf, document: SourceDocument) {
-        self.bytes += document.source_text.len();
-        self.paths.push(path);
-        self.documents.push(document);
-    }
-
-    fn is_full(&self) -> bool {
-        self.documents.len() >= BATCH_DOCUMENTS || self.bytes >= BATCH_BYTES
     }
 }

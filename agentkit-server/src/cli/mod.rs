@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod ingest;
 mod keys;
+mod mcp;
 mod models;
 mod output;
 mod reembed;
@@ -102,6 +103,8 @@ enum Command {
     Search(ask::SearchArguments),
     /// Answer a question with citations
     Ask(ask::AskArguments),
+    /// Offer search, fetch and ask to an MCP client by standard input and output
+    Mcp(mcp::Arguments),
     /// Measure retrieval and answers on a data set, and fail if they got worse
     Eval(Box<eval::Arguments>),
     /// Copy the data directory to a folder, also while a server uses it, and verify the copy
@@ -200,6 +203,7 @@ async fn run(cli: Cli, out: Output) -> Result<ExitCode> {
         Command::Ingest(arguments) => ingest::run(session, arguments).await,
         Command::Search(arguments) => ask::search(session, arguments).await,
         Command::Ask(arguments) => ask::ask(session, arguments).await,
+        Command::Mcp(arguments) => mcp::run(session, arguments).await,
         Command::Eval(arguments) => return eval::run(session, arguments).await,
         Command::Backup(arguments) => backup::backup(session, arguments).await,
         Command::Restore(arguments) => backup::restore(session, arguments).await,

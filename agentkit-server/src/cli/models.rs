@@ -15,7 +15,7 @@ use super::{Session, signals};
 pub(super) enum Action {
     /// Fetch a model, so that later commands need no network
     Pull {
-        /// The model: `minilm`
+        /// The model: `minilm`, `smollm2`, or a repository of the hub
         #[arg(default_value = "minilm")]
         name: String,
     },
@@ -45,6 +45,9 @@ async fn pull(session: &Session, store: &ModelStore, name: &str) -> Result<()> {
 fn spec(name: &str) -> Result<ModelSpec> {
     if name == "minilm" || name == ModelSpec::minilm().name() {
         return Ok(ModelSpec::minilm());
+    }
+    if name == "smollm2" || name == ModelSpec::smollm2().name() {
+        return Ok(ModelSpec::smollm2());
     }
     if Path::new(name).exists() {
         return Err(Error::invalid_input(format!("{name:?} is a folder already; use it with --model")));

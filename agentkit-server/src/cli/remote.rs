@@ -5,9 +5,12 @@ mod ask;
 use std::time::Duration;
 
 use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext, TenantScope};
-use agentkit_rag::SourceDocument;
+use agentkit_rag::ingest::IngestTarget;
+use agentkit_rag::{DocumentSummary, SourceDocument, UpsertReport};
+use async_trait::async_trait;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -50,62 +53,57 @@ impl Remote {
         ctx.run(answer).await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Stores the documents one after the other; those before a failure stay.
-    pub(super) async fn upsert(
-        &self,
-        scope: &TenantScope,
-        documents: Vec<SourceDocument>,
-        ctx: &RunContext,
-    ) -> Result<Upserted> {
-        let mut sum = Upserted::default();
-        for document in documents {
-            let url = self.url(scope, &document.id)?;
-            let document = PutDocument::from(document);
-            let put = |client: &reqwest::Client| client.put(url.clone()).json(&document);
-            let stored: Upserted = ctx.run(self.send(put)).await?;
-            sum.documents += stored.documents;
-            sum.unchanged += stored.unchanged;
-            sum.chunks += stored.chunks;
-            sum.embedded += stored.embedded;
-            sum.generation = stored.generation;
-        }
-        Ok(sum)
-    }
-
     /// Sends until the server is not busy, and reads its answer.
     async fn send<T: DeserializeOwned>(
         &self,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<T> {
+        let answer = self.answer(request).await?;
+        if answer.status().is_success() {
+            return answer.json().await.map_err(|error| self.unreachable(error));
+        }
+        Err(self.refused(answer).await)
+    }
+
+    /// Sends until the server is not busy.
+    async fn answer(&self, request: impl Fn(&reqwest::Client) -> RequestBuilder) -> Result<Response> {
         let mut attempt = 1;
         loop {
             let sent = request(&self.client).send().await;
             let answer = sent.map_err(|error| self.unreachable(error))?;
-            if answer.status().is_success() {
-                return answer.json().await.map_err(|error| self.unreachable(error));
-            }
-            let busy = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
-            if !busy.contains(&answer.status()) || attempt == ATTEMPTS {
-                return Err(self.refused(answer).await);
+            let busy =
+                matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+            if !busy || attempt == ATTEMPTS {
+                return Ok(answer);
             }
             attempt += 1;
             tokio::time::sleep(retry_after(&answer).unwrap_or(WAIT)).await;
         }
     }
 
-    fn url(&self, scope: &TenantScope, id: &DocumentId) -> Result<Url> {
+    /// The address of the list of documents.
+    fn documents(&self, scope: &TenantScope) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("documents").push(id.as_str());
+            segments.pop_if_empty().push("documents");
+        }
+        url.query_pairs_mut().append_pair("collection", scope.collection().as_str());
+        url
+    }
+
+    fn url(&self, scope: &TenantScope, id: &DocumentId) -> Result<Url> {
+        let mut url = self.documents(scope);
+        let list = url.path().len();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push(id.as_str());
         }
         // The URL's own rules drop an id that is `.` or `..`.
-        if url.path_segments().is_none_or(|mut segments| segments.next_back() == Some("documents")) {
+        if url.path().len() == list {
             return Err(Error::invalid_input(format!(
                 "the document id {:?} cannot be sent in a URL",
                 id.as_str()
             )));
         }
-        url.query_pairs_mut().append_pair("collection", scope.collection().as_str());
         Ok(url)
     }
 
@@ -123,6 +121,7 @@ impl Remote {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 ErrorKind::InvalidInput
             }
+            StatusCode::NOT_FOUND => ErrorKind::NotFound,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Unauthorized,
             StatusCode::CONFLICT => ErrorKind::Conflict,
             StatusCode::INSUFFICIENT_STORAGE => ErrorKind::ResourceExhausted,
@@ -146,6 +145,68 @@ fn headers(key: Option<&Secret>) -> Result<HeaderMap> {
     Ok(headers)
 }
 
+/// A page of the list of documents.
+#[derive(Deserialize)]
+struct Page {
+    documents: Vec<DocumentSummary>,
+}
+
+#[async_trait]
+impl IngestTarget for Remote {
+    /// Stores the documents one after the other; those before a failure stay.
+    async fn upsert(
+        &self,
+        scope: &TenantScope,
+        documents: Vec<SourceDocument>,
+        ctx: &RunContext,
+    ) -> Result<UpsertReport> {
+        let mut sum = UpsertReport::default();
+        for document in documents {
+            let url = self.url(scope, &document.id)?;
+            let document = PutDocument::from(document);
+            let put = |client: &reqwest::Client| client.put(url.clone()).json(&document);
+            let stored: Upserted = ctx.run(self.send(put)).await?;
+            sum.documents += stored.documents;
+            sum.unchanged += stored.unchanged;
+            sum.chunks += stored.chunks;
+            sum.embedded += stored.embedded;
+            sum.generation = stored.generation;
+        }
+        Ok(sum)
+    }
+
+    /// Deletes the documents one after the other; one that is not there is no failure.
+    async fn delete(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
+        let mut existed = 0;
+        for id in ids {
+            let url = self.url(scope, id)?;
+            let answer = ctx.run(self.answer(|client| client.delete(url.clone()))).await?;
+            match answer.status() {
+                StatusCode::NOT_FOUND => {}
+                status if status.is_success() => existed += 1,
+                _ => return Err(self.refused(answer).await),
+            }
+        }
+        Ok(existed)
+    }
+
+    async fn list(
+        &self,
+        scope: &TenantScope,
+        after: Option<&DocumentId>,
+        limit: usize,
+        ctx: &RunContext,
+    ) -> Result<Vec<DocumentSummary>> {
+        let mut url = self.documents(scope);
+        url.query_pairs_mut().append_pair("limit", &limit.to_string());
+        if let Some(after) = after {
+            url.query_pairs_mut().append_pair("after", after.as_str());
+        }
+        let page: Page = ctx.run(self.send(|client| client.get(url.clone()))).await?;
+        Ok(page.documents)
+    }
+}
+
 fn retry_after(answer: &Response) -> Option<Duration> {
     let seconds = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
@@ -162,6 +223,7 @@ mod tests {
         let path = |id: &str| url(id).unwrap().path().to_owned();
         assert_eq!(path("docs/a b.md"), "/documents/docs%2Fa%20b.md");
         assert_eq!(path("50%?#"), "/documents/50%25%3F%23");
+        assert_eq!(path("documents"), "/documents/documents");
         assert_eq!(url("x").unwrap().query(), Some("collection=default"));
         assert!(url("..").unwrap_err().is_invalid_input());
         assert!(Remote::new("nonsense", None).unwrap_err().is_invalid_input());

@@ -23,14 +23,18 @@
 //! | `oidc.role_claim` | `AGENTKIT_OIDC__ROLE_CLAIM` | the claim that names the roles, `roles` |
 //! | `oidc.algorithms` | `AGENTKIT_OIDC__ALGORITHMS` | what its tokens may be signed by, `["RS256", "ES256"]` |
 //! | `oidc.refresh_seconds` | `AGENTKIT_OIDC__REFRESH_SECONDS` | how long its keys are used before they are fetched again, 300 |
+//! | `chat.kind` | `AGENTKIT_CHAT__KIND` | `openai` for such a service, or `local` for a model in this process |
 //! | `chat.base_url` | `AGENTKIT_CHAT__BASE_URL` | an OpenAI-compatible service that writes the answers |
-//! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model |
+//! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model; of a local one a GGUF file, a folder that holds one, or `smollm2` |
 //! | `chat.api_key` | `AGENTKIT_CHAT__API_KEY` | its key, if it needs one |
+//! | `chat.context_tokens` | `AGENTKIT_CHAT__CONTEXT_TOKENS` | most tokens of a conversation with a local model, 4096 |
+//! | `chat.parallel` | `AGENTKIT_CHAT__PARALLEL` | answers that a local model makes at the same time, 1 |
 //!
 //! More variables stand for flags: `AGENTKIT_CONFIG` for `--config`, `AGENTKIT_LOG` for `--log`, `AGENTKIT_API_KEY` for
 //! `--api-key`. Models are kept
 //! in `AGENTKIT_CACHE_DIR`.
 
+mod chat;
 mod reader;
 mod secret;
 #[cfg(test)]
@@ -45,6 +49,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use self::chat::{ChatConfig, HostedChat, LocalChatConfig};
 use self::reader::Reader;
 pub use self::secret::Secret;
 use crate::http::{Limits, Rates};
@@ -75,7 +80,7 @@ pub struct Config {
     pub model: Option<PathBuf>,
     /// How much the service takes on.
     pub limits: Limits,
-    /// A hosted chat model; answers are extractive without one.
+    /// The chat model; answers are extractive without one.
     pub chat: Option<ChatConfig>,
     /// A provider whose tokens count as credentials.
     pub oidc: Option<OidcOptions>,
@@ -94,18 +99,6 @@ pub enum EmbedderChoice {
     MinilmInt8,
     /// Hashes of words: instant and repeatable, but without meaning; for tests.
     Hashing,
-}
-
-/// An OpenAI-compatible chat model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ChatConfig {
-    /// Where its API begins, for example `http://localhost:11434/v1`.
-    pub base_url: String,
-    /// The model's name.
-    pub model: String,
-    /// The key, if the service needs one.
-    pub api_key: Option<Secret>,
 }
 
 /// Settings given as flags; they override everything else.
@@ -170,7 +163,7 @@ impl Config {
             embedder: reader.value("embedder").unwrap_or_default(),
             model: reader.parsed("model", parse_folder),
             limits: limits(&mut reader),
-            chat: chat(&mut reader),
+            chat: chat::read(&mut reader),
             oidc: oidc(&mut reader),
         };
         reader.finish()?;
@@ -209,11 +202,7 @@ impl Config {
         entries.extend(self.model.as_deref().map(|model| ("model", folder(model))));
         entries.extend(self.rate_entries());
         entries.extend(self.oidc.iter().flat_map(oidc_entries));
-        if let Some(chat) = &self.chat {
-            entries.push(("chat.base_url", chat.base_url.clone().into()));
-            entries.push(("chat.model", chat.model.clone().into()));
-            entries.extend(chat.api_key.as_ref().map(|key| ("chat.api_key", key.to_string().into())));
-        }
+        entries.extend(self.chat.iter().flat_map(ChatConfig::entries));
         entries
     }
 }
@@ -303,21 +292,6 @@ fn oidc(reader: &mut Reader) -> Option<OidcOptions> {
         reader.problem(format!("oidc: {}", error.message()));
     }
     Some(options)
-}
-
-fn chat(reader: &mut Reader) -> Option<ChatConfig> {
-    let base_url = reader.parsed("chat.base_url", parse_url);
-    let model: Option<String> = reader.value("chat.model");
-    let api_key: Option<Secret> = reader.secret("chat.api_key");
-    match (base_url, model) {
-        (Some(base_url), Some(model)) => Some(ChatConfig { base_url, model, api_key }),
-        (base_url, model) => {
-            if base_url.is_some() || model.is_some() || api_key.is_some() {
-                reader.problem("chat: a hosted model needs both chat.base_url and chat.model");
-            }
-            None
-        }
-    }
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {

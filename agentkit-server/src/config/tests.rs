@@ -66,7 +66,8 @@ fn a_key_is_taken_as_it_stands_and_never_shown() {
         let config = load(None, &Flags::default()).unwrap();
         let shown = format!("{config:?}{}", serde_json::json!(config.entries()));
         assert!(!shown.contains("00123") && shown.contains("[redacted]"), "{shown}");
-        assert_eq!(config.chat.unwrap().api_key.unwrap().expose(), "00123");
+        let Some(ChatConfig::Hosted(chat)) = config.chat else { panic!("{shown}") };
+        assert_eq!(chat.api_key.unwrap().expose(), "00123");
         Ok(())
     });
     Jail::expect_with(|jail| {
@@ -98,4 +99,43 @@ fn only_the_loopback_interface_is_served_without_authentication() {
         assert_eq!(config.check_loopback().is_ok(), allowed, "{listen}");
     }
     assert_eq!(parse_listen("localhost:80").unwrap().to_string(), "127.0.0.1:80");
+}
+
+#[test]
+fn a_local_chat_model_is_smollm2_unless_a_file_is_named() {
+    Jail::expect_with(|jail| {
+        jail.set_env("AGENTKIT_CHAT__KIND", "local");
+        let of = |file: Option<&str>| {
+            let config = load(None, &Flags::default()).unwrap();
+            let Some(ChatConfig::Local(chat)) = &config.chat else { panic!("{config:?}") };
+            assert_eq!(chat.file.as_deref(), file.map(std::path::Path::new));
+            (chat.context_tokens, chat.parallel.get(), serde_json::json!(config.entries()).to_string())
+        };
+        let (context, parallel, shown) = of(None);
+        assert_eq!((context, parallel), (None, 1));
+        assert!(shown.contains("smollm2"), "{shown}");
+        jail.set_env("AGENTKIT_CHAT__MODEL", "/a/b.gguf");
+        jail.set_env("AGENTKIT_CHAT__CONTEXT_TOKENS", "2048");
+        jail.set_env("AGENTKIT_CHAT__PARALLEL", "2");
+        assert_eq!(of(Some("/a/b.gguf")).0, Some(2048));
+        Ok(())
+    });
+}
+
+#[test]
+fn settings_of_one_kind_of_chat_model_are_refused_for_the_other() {
+    for (text, expected) in [
+        ("kind = 'local'\nbase_url = 'http://x'", "neither chat.base_url"),
+        ("base_url = 'http://x'\nmodel = 'm'\nparallel = 2", "need chat.kind"),
+        ("kind = 'openai'", "needs both"),
+        ("kind = 'cloud'", "chat.kind"),
+        ("kind = 'local'\nparallel = 0", "chat.parallel"),
+    ] {
+        Jail::expect_with(|jail| {
+            jail.create_file("a.toml", &format!("[chat]\n{text}\n"))?;
+            let error = load(Some("a.toml"), &Flags::default()).unwrap_err();
+            assert!(error.message().contains(expected), "{text}: {error}");
+            Ok(())
+        });
+    }
 }

@@ -21,7 +21,7 @@ const MAX_PAGE: usize = 1000;
 
 /// Stores a document, or replaces the one of this id.
 ///
-/// The body is JSON, or the file itself with its media type, such as Markdown or CSV. When the answer
+/// The body is JSON, or the file itself with its media type, such as Markdown, PDF or CSV. When the answer
 /// arrives, the document is on the disk and every later search sees it.
 #[utoipa::path(
     put,

@@ -13,6 +13,7 @@ mod documents;
 mod feedback;
 mod health;
 mod hosts;
+mod mcp;
 mod me;
 mod openapi;
 mod page;
@@ -82,6 +83,7 @@ fn data_routes() -> Routes {
         ("/chat", routing::post(chat::chat).layer(small)),
         ("/audit", routing::get(audit::list)),
         ("/search", routing::post(search::search).layer(small)),
+        ("/mcp", routing::post(mcp::mcp).layer(small)),
         ("/documents", routing::get(documents::list)),
         (
             "/documents/{*id}",

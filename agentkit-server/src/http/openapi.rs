@@ -13,6 +13,7 @@ use utoipa::OpenApi;
     paths(
         super::chat::chat,
         super::search::search,
+        super::mcp::mcp,
         super::documents::list,
         super::documents::get,
         super::documents::put,

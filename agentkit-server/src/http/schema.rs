@@ -5,6 +5,7 @@
 
 #![expect(dead_code, reason = "only the schemas of these types are used")]
 
+mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
+
+pub(super) use self::plan::PlanSchema;
+use self::plan::{DerivationSchema, FusionSchema};
 
 /// The whole answer.
 #[derive(Deserialize, ToSchema)]
@@ -34,6 +38,46 @@ pub(super) struct AgentReplySchema {
     session_id: Option<String>,
     /// The trace of the run.
     trace_id: String,
+    /// The run to resume, if it waits for somebody outside.
+    run_id: Option<String>,
+    /// The tool calls it waits for.
+    deferred: Option<Vec<DeferredCallSchema>>,
+}
+
+/// A tool call that waits for somebody outside.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DeferredCall)]
+pub(super) struct DeferredCallSchema {
+    /// The call, with the arguments to run it with.
+    call: ToolCallSchema,
+    /// What it waits for.
+    waits_for: DeferralSchema,
+}
+
+/// A tool call a model asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ToolCall)]
+pub(super) struct ToolCallSchema {
+    /// The call's id.
+    id: String,
+    /// The tool's name.
+    name: String,
+    /// Its arguments.
+    #[schema(value_type = Object)]
+    arguments: serde_json::Value,
+}
+
+/// What a deferred call waits for.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Deferral)]
+pub(super) enum DeferralSchema {
+    /// Somebody to approve it; then it is run here.
+    Approval,
+    /// The result of running it elsewhere.
+    Result,
 }
 
 /// One event of a stream; the first is `started`, the last `done` or `error`.
@@ -108,6 +152,13 @@ pub(super) enum AgentEventKindSchema {
         content: String,
         /// Whether it is an error.
         is_error: bool,
+    },
+    /// The run waits for somebody outside, and ends with outcome `waiting`.
+    Deferred {
+        /// The run to resume.
+        run_id: String,
+        /// The tool calls it waits for.
+        calls: Vec<DeferredCallSchema>,
     },
     /// What the models used.
     Usage {
@@ -224,6 +275,8 @@ pub(super) struct ExplanationSchema {
     fusion: Option<FusionSchema>,
     /// The reranker's score.
     reranked: Option<f32>,
+    /// The whole computation of the score.
+    derivation: Option<DerivationSchema>,
 }
 
 /// One leg's view of a hit.
@@ -304,6 +357,8 @@ pub(super) enum OutcomeSchema {
     Refused,
     /// With an answer cut off at the model's token limit.
     Truncated,
+    /// Not at all: it waits for somebody outside, and can be resumed.
+    Waiting,
 }
 
 /// Tokens used.
@@ -371,47 +426,6 @@ pub(super) enum FilterSchema {
     /// The condition does not hold.
     #[schema(no_recursion)]
     Not(Box<FilterSchema>),
-}
-
-/// A search as a tree of legs and their fusion.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = SearchPlan)]
-pub(super) enum PlanSchema {
-    /// Nearest vectors.
-    Dense {
-        /// How many to take, 1 to 10,000; 100 if left out.
-        candidates: Option<usize>,
-        /// Whether all vectors are compared, so that no nearer one is missed; false if left out.
-        exact: Option<bool>,
-    },
-    /// Best BM25 scores.
-    Lexical {
-        /// How many to take, 1 to 10,000; 100 if left out.
-        candidates: Option<usize>,
-    },
-    /// Several plans' results combined.
-    Fuse {
-        /// Reciprocal rank fusion if left out.
-        method: Option<FusionSchema>,
-        /// What to combine.
-        #[schema(no_recursion)]
-        inputs: Vec<PlanSchema>,
-    },
-}
-
-/// How rankings are combined.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = Fusion)]
-pub(super) enum FusionSchema {
-    /// The sum of `1 / (k + rank)` over the inputs.
-    Rrf {
-        /// Damps the difference between the first ranks; 60 if left out.
-        k: Option<f32>,
-    },
 }
 
 /// A heading of a document's text.

@@ -29,6 +29,8 @@ pub(super) async fn search(
     let mut search = SearchRequest::new(permit.scope(request.collection)?, request.query);
     search.filter = request.filter;
     search.top_k = request.top_k.unwrap_or(search.top_k);
+    search.offset = request.offset.unwrap_or_default();
+    search.generation = request.generation;
     search.plan = request.plan.unwrap_or(search.plan);
     search.validate()?;
     let found = run.ctx.run(permit.retriever().search(&search, &run.ctx)).await?;

@@ -51,7 +51,14 @@ pub(super) struct SearchRequest {
     #[serde(default)]
     #[schema(value_type = Option<super::schema::FilterSchema>)]
     pub(super) filter: Option<Filter>,
-    /// How to search; both legs fused by reciprocal rank if left out.
+    /// How many of the best to leave out, for the pages after the first; 0 if left out. All pages need the same `top_k`.
+    #[serde(default)]
+    #[schema(maximum = 10000)]
+    pub(super) offset: Option<usize>,
+    /// The `generation` of the page before: fails with a conflict if the index has changed since.
+    #[serde(default)]
+    pub(super) generation: Option<u64>,
+    /// How to search; both legs fused by relative scores if left out.
     #[serde(default)]
     #[schema(value_type = Option<super::schema::PlanSchema>)]
     pub(super) plan: Option<SearchPlan>,

@@ -206,6 +206,7 @@ impl DocumentStore for DoubleDocuments {
             title: document.title.clone(),
             uri: document.uri.clone(),
             bytes: document.source_text.len() as u64,
+            source_hash: "hash".into(),
             chunks: 1,
         };
         Ok(here.map(|(_, document)| entry(document)).take(limit).collect())

@@ -149,10 +149,10 @@ fn a_running_server_is_measured_and_asked_from_outside() {
 #[test]
 fn sweeps_try_every_combination_and_plans_may_be_named() {
     let folder = with_set();
-    let swept = ["--dataset", "set", "--sweep", "k=1,60", "--sweep", "candidates=1,2"];
+    let swept = ["--dataset", "set", "--sweep", "weights=[1,1],[3,1]", "--sweep", "candidates=1,2"];
     let (objects, code, errors) = outcome(&folder, &swept);
     assert_eq!((code, objects[0].as_object().unwrap().len()), (Some(0), 4), "{errors}");
-    assert_eq!(objects[0]["hybrid k=1 candidates=2"]["mrr"], 1.0);
+    assert_eq!(objects[0]["hybrid weights=[1,1] candidates=2"]["mrr"], 1.0);
     let named = r#"words={"lexical":{}}"#;
     let (objects, _, errors) =
         outcome(&folder, &["--dataset", "set", "--plan", named, "--run", "only.trec", "--depth", "1"]);
@@ -191,4 +191,80 @@ fn topics_and_judgements_of_trec_score_the_rankings_of_other_tools() {
     assert_eq!(code, Some(2), "{errors}");
     let (_, code, errors) = outcome(&folder, &["--queries", "topics", "--qrels", "qrels"]);
     assert!(code == Some(1) && errors.contains("there is nothing to search"), "{errors}");
+}
+
+#[test]
+fn chunkers_are_measured_by_the_spans_they_let_find() {
+    let folder = Folder::new();
+    let corpora = folder.path().join("spans/corpora");
+    fs::create_dir_all(&corpora).unwrap();
+    let text =
+        "Green tea is best at 80 degrees. ".to_owned() + &"Ships sail on the sea with the wind. ".repeat(80);
+    fs::write(corpora.join("tea.md"), text).unwrap();
+    let question = r#"{"id":"1","question":"how hot is green tea best?","corpus":"tea","references":[{"content":"","start_index":0,"end_index":32}]}"#;
+    fs::write(folder.path().join("spans/questions.jsonl"), question).unwrap();
+    let mut precisions = Vec::new();
+    for chunker in ["structure", "parent-child", "sentence", "semantic"] {
+        let (objects, code, errors) =
+            outcome(&folder, &["--chunking", "spans", "--chunker", chunker, "--depth", "1"]);
+        assert_eq!(code, Some(0), "{chunker}: {errors}");
+        assert_eq!((&objects[0]["chunker"], &objects[0]["questions"]), (&json!(chunker), &json!(1)));
+        assert_eq!(objects[0]["recall"]["mean"], 1.0, "{chunker}: {objects:?}");
+        precisions.push(objects[0]["precision"]["mean"].as_f64().unwrap());
+    }
+    assert!(precisions[2] > 2.0 * precisions[0], "sentences have less around them: {precisions:?}");
+    for wrong in
+        [&["--chunker", "sentence", "--dataset", "x"][..], &["--chunking", "spans", "--dataset", "x"]]
+    {
+        assert_eq!(outcome(&folder, wrong).1, Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_query_can_be_asked_in_its_conversation() {
+    let folder = with_set();
+    let set = folder.path().join("set");
+    fs::write(set.join("queries.jsonl"), "{\"_id\": \"q1\", \"text\": \"how hot is it best?\"}\n").unwrap();
+    fs::write(set.join("qrels.tsv"), "query-id\tcorpus-id\tscore\nq1\ttea\t1\n").unwrap();
+    let turns = json!({"id": "q1", "turns": [
+        {"role": "user", "text": "Do you know Green Tea?"},
+        {"role": "assistant", "text": "Yes."},
+        {"role": "user", "text": "how hot is it best?"},
+    ]});
+    fs::write(set.join("conversations.jsonl"), turns.to_string()).unwrap();
+    let asked = ["--dataset", "set", "--conversations", "set/conversations.jsonl"];
+    let (objects, code, errors) = outcome(&folder, &asked);
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(objects[0]["hybrid"]["ndcg@10"], 1.0);
+
+    fs::write(set.join("conversations.jsonl"), "{\"id\": 1}").unwrap();
+    let (_, code, errors) = outcome(&folder, &asked);
+    assert_ne!(code, Some(0));
+    assert!(errors.contains("conversations.jsonl:1"), "{errors}");
+}
+
+#[test]
+fn the_words_that_follow_ups_take_along_are_counted_without_a_data_set() {
+    let folder = Folder::new();
+    let dialog = json!({"id": "d", "title": "Ada Lovelace", "section": "Life", "turns": [{
+        "n": 2, "history": ["Who was Ada Lovelace?", "A mathematician."],
+        "question": "When was she born?", "rewrite": "When was Ada Lovelace born?",
+    }]});
+    fs::write(folder.path().join("dialogs.jsonl"), dialog.to_string()).unwrap();
+    let (objects, code, errors) = outcome(&folder, &["--rewriting", "dialogs.jsonl"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let first = &objects[0];
+    assert_eq!(first["rewriting"], "all dialogs, history, as searched for");
+    assert_eq!((&first["figures"]["wanted"], &first["figures"]["right"]), (&json!(2), &json!(2)));
+}
+
+#[test]
+fn hits_can_be_ordered_anew_and_rewriters_that_ask_a_model_need_one() {
+    let folder = with_set();
+    let (_, code, errors) = outcome(&folder, &["--dataset", "set", "--rewriter", "hyde"]);
+    assert_ne!(code, Some(0));
+    assert!(errors.contains("chat model"), "{errors}");
+    let (_, code, errors) = outcome(&folder, &["--dataset", "set", "--rerank", "absent"]);
+    assert_ne!(code, Some(0));
+    assert!(errors.contains("absent"), "{errors}");
 }

@@ -69,6 +69,14 @@ const EDITORS: &[Role] = &[Role::Admin, Role::Editor];
 const ADMINS: &[Role] = &[Role::Admin];
 const AUDITORS: &[Role] = &[Role::Admin, Role::Auditor];
 
+/// A message that the Model Context Protocol answers whatever there is.
+fn ping() -> Request<Body> {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let mut asked = request(Method::POST, "/mcp", "application/json", body);
+    asked.headers_mut().insert("accept", "application/json, text/event-stream".parse().unwrap());
+    asked
+}
+
 /// One request for every route that touches data, with the roles that may send it.
 fn matrix() -> Vec<(Request<Body>, &'static [Role])> {
     let json =
@@ -77,6 +85,7 @@ fn matrix() -> Vec<(Request<Body>, &'static [Role])> {
     vec![
         (json(Method::POST, "/chat", r#"{"message":"x"}"#), USERS),
         (json(Method::POST, "/search", r#"{"query":"x"}"#), USERS),
+        (ping(), USERS),
         (json(Method::PUT, "/documents/tea", r#"{"text":"green"}"#), EDITORS),
         (bare(Method::GET, "/documents/tea"), USERS),
         (bare(Method::GET, "/documents"), USERS),

@@ -10,6 +10,7 @@
 mod answers;
 mod bad_input;
 mod bench;
+mod cancel;
 mod cli;
 mod description;
 mod documents;
@@ -17,8 +18,10 @@ mod doubles;
 mod eval;
 mod guards;
 mod identity;
+mod ingest;
 mod kill;
 mod lifecycle;
+mod mcp;
 mod oidc;
 mod personal;
 mod support;

@@ -1,14 +1,17 @@
-//! Agents made of agents: in a row, side by side, one of many, a draft and its judge, and as a tool.
+//! Agents made of agents: in a row, side by side, one of many, one after another, a draft and its judge, and as a tool.
 //!
 //! Each is an [`Agent`](super::Agent) itself, so they nest. None has more to it than its file shows: it runs other
 //! agents, passes on their events without their beginnings and ends, and adds up what they used.
 
+mod hand_off;
+mod hand_off_tool;
 mod parallel;
 mod refine;
 mod router;
 mod sequence;
 mod tool;
 
+pub use self::hand_off::HandOff;
 pub use self::parallel::Parallel;
 pub use self::refine::{Refine, Verdict};
 pub use self::router::{Route, Router};

@@ -15,9 +15,9 @@ use crate::model::{ChatModel, ChatRequest, complete};
 /// An agent that messages can be given to.
 #[derive(Clone)]
 pub struct Route {
-    name: String,
+    pub(super) name: String,
     description: String,
-    agent: Arc<dyn Agent>,
+    pub(super) agent: Arc<dyn Agent>,
 }
 
 impl Route {

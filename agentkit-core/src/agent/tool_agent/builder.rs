@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::{CheckAction, Guards};
 use super::hooks::{Hooks, Observation, RequestPatch, ToolAction};
 use super::toolbox::{ToolSource, Toolbox};
 use super::{Parts, ToolAgent};
@@ -14,7 +15,7 @@ use crate::checkpoint::Checkpointer;
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Memory;
-use crate::message::{Message, ToolCall};
+use crate::message::{Message, ToolCall, ToolResult};
 use crate::model::{ChatModel, ChatRequest};
 use crate::tool::{Handling, Tool};
 
@@ -54,6 +55,7 @@ impl ToolAgentBuilder {
             recalled: RECALLED,
             checkpoints: None,
             hooks: Hooks::default(),
+            guards: Guards::default(),
         };
         Self { parts, tools: Vec::new(), instructions: None }
     }
@@ -167,6 +169,45 @@ impl ToolAgentBuilder {
         Fut: Future<Output = Result<ToolAction>> + Send + 'static,
     {
         self.parts.hooks.before_tool.push(Arc::new(move |call, ctx| Box::pin(hook(call, ctx))));
+        self
+    }
+
+    /// Calls `check` with the message before the run begins; a refusal is an invalid-input error. Checks are called
+    /// in the order given, each with what those before it left.
+    pub fn check_message<F, Fut>(mut self, check: F) -> Self
+    where
+        F: Fn(String, RunContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<CheckAction>> + Send + 'static,
+    {
+        self.parts.guards.message.push(check);
+        self
+    }
+
+    /// Calls `check` with each result of a tool, also of one that was run elsewhere, before anybody sees it.
+    pub fn check_result<F, Fut>(mut self, check: F) -> Self
+    where
+        F: Fn(ToolResult, RunContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<CheckAction>> + Send + 'static,
+    {
+        self.parts.guards.result.push(check);
+        self
+    }
+
+    /// Calls `check` with each text of the model, the answer and what it says before it uses tools. Nothing of a
+    /// text is told before all of it has passed, so answers do not come word by word.
+    pub fn check_answer<F, Fut>(mut self, check: F) -> Self
+    where
+        F: Fn(String, RunContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<CheckAction>> + Send + 'static,
+    {
+        self.parts.guards.answer.push(check);
+        self
+    }
+
+    /// Shows the model the results of tools as quotations, line by line behind `> `, under a sentence that says so.
+    /// For tools that give what strangers wrote. Events and checkpoints hold them as they are.
+    pub fn quote_results(mut self) -> Self {
+        self.parts.guards.quotes_results = true;
         self
     }
 

@@ -117,8 +117,20 @@ impl Driver {
         self.since.elapsed()
     }
 
-    /// Why the run has to stop after `error`: because its time is over or its context stopped, and only
-    /// otherwise for what failed.
+    /// Does `work`, unless the run is stopped or the tokens it may use are spent, by itself or beside it.
+    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let within_budget = async {
+            tokio::select! {
+                biased;
+                done = work => done,
+                spent = self.ctx.overspent() => Err(spent),
+            }
+        };
+        self.ctx.run(within_budget).await
+    }
+
+    /// Why the run has to stop after `error`: because its time is over, its context stopped or its budget is spent,
+    /// and only otherwise for what failed.
     pub(super) fn reason(
         &self,
         error: &Error,
@@ -126,6 +138,7 @@ impl Driver {
     ) -> StopReason {
         match self.ctx.check() {
             Err(stop) => self.run.late(self.passed()).unwrap_or_else(|| StopReason::context(&stop)),
+            Ok(()) if self.ctx.spend_tokens(0).is_err() => StopReason::context(error),
             Ok(()) => otherwise(error.kind(), error.message().to_owned()),
         }
     }

@@ -18,6 +18,9 @@ const MAX_CALLS: usize = 256;
 /// Stands between what the model says before and after it uses tools.
 const BREAK: &str = "\n\n";
 
+/// Whether the model came to its end, or why it did not.
+type Heard = std::result::Result<(), StopReason>;
+
 impl Driver {
     pub(super) async fn call_model(&mut self, request: ChatRequest) -> Result<()> {
         // Tools that are agents spend of the same budget.
@@ -32,11 +35,33 @@ impl Driver {
             }
         };
         let mut said = ChatResponse::new(FinishReason::Stop);
-        let hearer = Hearer { parts: &self.parts, ctx: &self.ctx, out: &self.out, pause: self.has_spoken };
-        let end = self.ctx.run(hearer.listen(request, &mut said)).await;
-        self.has_spoken |= !said.text.trim().is_empty();
+        let holds = !self.parts.guards.answer.is_empty();
+        let pause = self.has_spoken;
+        let hearer = Hearer { parts: &self.parts, ctx: &self.ctx, out: &self.out, pause, holds };
+        let heard = self.within(hearer.listen(request, &mut said)).await;
+        let mut end =
+            heard.map_err(|error| self.reason(&error, |kind, message| StopReason::Model { kind, message }));
         self.parts.hooks.observe(&Observation::ModelAnswered { response: &said });
+        if holds {
+            end = self.check(&mut said, end).await;
+            tell(&self.out, pause, &said.text).await?;
+        }
+        self.has_spoken |= !said.text.trim().is_empty();
         self.take(said, end).await
+    }
+
+    /// Leaves of the model's text, which nobody has seen yet, what the checks let pass: nothing after a failure.
+    async fn check(&self, said: &mut ChatResponse, end: Heard) -> Heard {
+        let text = std::mem::take(&mut said.text);
+        end?;
+        match self.parts.guards.answer.pass(text, &self.ctx).await {
+            Ok(Ok(text)) => said.text = text,
+            Ok(Err(message)) => return Err(StopReason::Refused { message }),
+            Err(error) => {
+                return Err(self.reason(&error, |kind, message| StopReason::Hook { kind, message }));
+            }
+        }
+        Ok(())
     }
 
     async fn patched(&self, mut request: ChatRequest) -> Result<ChatRequest> {
@@ -44,18 +69,15 @@ impl Driver {
             let patch = self.ctx.run(hook(request.clone(), self.ctx.clone())).await?;
             request = patch.apply(request)?;
         }
-        Ok(request)
+        Ok(self.parts.guards.shown(request))
     }
 
     /// Tells the run what the model said, whether it came to its end or not.
-    async fn take(&mut self, said: ChatResponse, end: Result<()>) -> Result<()> {
+    async fn take(&mut self, said: ChatResponse, end: Heard) -> Result<()> {
         let spent = self.ctx.spend_tokens(said.usage.total());
         let input = match end {
             Ok(()) => RunInput::ModelAnswered(said),
-            Err(error) => {
-                let reason = self.reason(&error, |kind, message| StopReason::Model { kind, message });
-                RunInput::ModelInterrupted { text: said.text, usage: said.usage, reason }
-            }
+            Err(reason) => RunInput::ModelInterrupted { text: said.text, usage: said.usage, reason },
         };
         self.feed(input).await?;
         match spent {
@@ -72,6 +94,8 @@ struct Hearer<'r> {
     out: &'r Emitter<AgentEventKind>,
     /// Whether the text has to be set apart from what was said before.
     pause: bool,
+    /// Whether the text has to be checked before it is told.
+    holds: bool,
 }
 
 impl Hearer<'_> {
@@ -93,14 +117,23 @@ impl Hearer<'_> {
     }
 
     async fn pass_on(&mut self, text: &str) -> Result<()> {
-        if text.is_empty() {
+        if self.holds || text.is_empty() {
             return Ok(());
         }
-        if std::mem::take(&mut self.pause) {
-            self.out.emit(AgentEventKind::Delta { text: BREAK.into() }).await?;
-        }
-        self.out.emit(AgentEventKind::Delta { text: text.to_owned() }).await
+        let pause = std::mem::take(&mut self.pause);
+        tell(self.out, pause, text).await
     }
+}
+
+/// Tells a text, after a pause if there has to be one.
+async fn tell(out: &Emitter<AgentEventKind>, pause: bool, text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if pause {
+        out.emit(AgentEventKind::Delta { text: BREAK.into() }).await?;
+    }
+    out.emit(AgentEventKind::Delta { text: text.to_owned() }).await
 }
 
 fn check_size(said: &ChatResponse) -> Result<()> {

@@ -5,6 +5,7 @@
 //! spawned: model, tools and hooks are polled by whoever reads the stream, and dropped with it.
 
 mod builder;
+mod checks;
 mod drive;
 mod hooks;
 mod journal;
@@ -21,15 +22,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::builder::ToolAgentBuilder;
+pub use self::checks::CheckAction;
+use self::checks::Guards;
 use self::hooks::Hooks;
 pub use self::hooks::{Observation, RequestPatch, ToolAction};
-use self::toolbox::{ToolSource, Toolbox};
+use self::toolbox::ToolSource;
+pub(crate) use self::toolbox::{Offered, Toolbox};
 use super::run::{Price, Resolution, RunLimits};
 use super::{Agent, AgentInput, AgentReply, AgentStream};
 use crate::checkpoint::{Checkpointer, RunKey};
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Memory;
+use crate::message::ToolResult;
 use crate::model::{ChatModel, ChatRequest};
 use crate::scope::TenantScope;
 
@@ -88,6 +93,7 @@ struct Parts {
     recalled: usize,
     checkpoints: Option<Arc<dyn Checkpointer>>,
     hooks: Hooks,
+    guards: Guards,
 }
 
 impl ToolAgent {
@@ -133,11 +139,32 @@ impl ToolAgent {
                 "this agent has no checkpointer to resume a run from",
             ));
         };
+        let resolutions = self.checked(resolutions, ctx).await?;
         let stored = ctx.run(store.load(key, ctx)).await?;
         let unknown = || Error::not_found(format!("there is no checkpoint of run {}", key.run()));
         let taken_up = open::TakenUp::new(&stored.ok_or_else(unknown)?, resolutions)?;
         let (parts, key, ctx) = (Arc::clone(&self.parts), key.clone(), ctx.clone());
         Ok(AgentStream::generate(move |out| open::resume(parts, key, taken_up, ctx, out)))
+    }
+
+    /// The resolutions as the checks of results leave them: one may hold the result of a tool run elsewhere.
+    async fn checked(
+        &self,
+        mut resolutions: Vec<(String, Resolution)>,
+        ctx: &RunContext,
+    ) -> Result<Vec<(String, Resolution)>> {
+        for (call_id, resolution) in &mut resolutions {
+            if let Resolution::Return { content, is_error } = resolution {
+                let what = format!("the result of call {call_id:?}");
+                let result = ToolResult {
+                    call_id: call_id.clone(),
+                    content: std::mem::take(content),
+                    is_error: *is_error,
+                };
+                *content = self.parts.guards.result.admit(&what, result, ctx).await?.content;
+            }
+        }
+        Ok(resolutions)
     }
 }
 

@@ -20,12 +20,14 @@ use crate::stream::Emitter;
 /// Answers `input`, event by event.
 pub(super) async fn begin(
     parts: Arc<Parts>,
-    input: AgentInput,
+    mut input: AgentInput,
     ctx: RunContext,
     out: Emitter<AgentEventKind>,
 ) -> Result<()> {
     let trace_id = ctx.trace().trace_id();
     out.emit(AgentEventKind::Started { trace_id, session_id: input.session.clone() }).await?;
+    input.message = parts.guards.message.admit("the message", input.message, &ctx).await?;
+    input.validate()?;
     let tools = parts.tools_of(&input)?;
     let run = AgentRun::new(settings(&parts, &input, &tools, &ctx).await?)?;
     let key = RunKey::new(input.scope, run.id().clone());

@@ -29,21 +29,21 @@ impl ToolSource {
 
 /// Tools whose specifications are sound and whose names differ.
 #[derive(Clone, Default)]
-pub(super) struct Toolbox(Vec<Offered>);
+pub(crate) struct Toolbox(Vec<Offered>);
 
 #[derive(Clone)]
-pub(super) struct Offered {
-    pub(super) tool: Arc<dyn Tool>,
+pub(crate) struct Offered {
+    pub(crate) tool: Arc<dyn Tool>,
     schema: Arc<Schema>,
 }
 
 impl Toolbox {
-    pub(super) fn new(tools: Vec<Arc<dyn Tool>>) -> Result<Self> {
+    pub(crate) fn new(tools: Vec<Arc<dyn Tool>>) -> Result<Self> {
         Self::default().with(tools)
     }
 
     /// These tools and `more`.
-    pub(super) fn with(&self, more: Vec<Arc<dyn Tool>>) -> Result<Self> {
+    pub(crate) fn with(&self, more: Vec<Arc<dyn Tool>>) -> Result<Self> {
         let mut all = self.clone();
         for tool in more {
             let spec = tool.spec();
@@ -57,26 +57,26 @@ impl Toolbox {
         Ok(all)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Offered> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Offered> {
         self.0.iter().find(|offered| offered.tool.spec().name == name)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
         self.0.iter().map(|offered| &offered.tool)
     }
 
-    pub(super) fn specs(&self) -> Vec<ToolSpec> {
+    pub(crate) fn specs(&self) -> Vec<ToolSpec> {
         self.iter().map(|tool| tool.spec().clone()).collect()
     }
 
-    pub(super) fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         self.iter().map(|tool| tool.spec().name.as_str()).collect()
     }
 }
 
 impl Offered {
     /// What is wrong with `arguments`, in words for a model.
-    pub(super) fn faults(&self, arguments: &Value) -> Option<String> {
+    pub(crate) fn faults(&self, arguments: &Value) -> Option<String> {
         let faults = self.schema.faults(arguments)?;
         let name = &self.tool.spec().name;
         Some(format!(

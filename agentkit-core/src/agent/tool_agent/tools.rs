@@ -17,6 +17,7 @@ use crate::agent::run::{ReadyCall, RunInput, StopReason};
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::ToolResult;
+use crate::tool::cut;
 
 type Running = FuturesUnordered<Pin<Box<dyn Future<Output = Returned> + Send>>>;
 
@@ -67,10 +68,10 @@ impl Driver {
     }
 
     async fn await_one(&mut self, running: &mut Running) -> Result<()> {
-        let next = self.ctx.run(async { Ok(running.next().await) }).await;
+        let next = self.within(async { Ok(running.next().await) }).await;
         match next {
             Ok(None) => return Ok(()),
-            Ok(Some(Returned { result: Ok(result), .. })) => self.feed(RunInput::ToolSettled(result)).await?,
+            Ok(Some(Returned { result: Ok(result), .. })) => self.take_result(result).await?,
             Ok(Some(Returned { call_id, result: Err(reason) })) => {
                 self.feed(RunInput::ToolFailed { call_id, reason }).await?;
             }
@@ -81,6 +82,17 @@ impl Driver {
         }
         self.write_down().await?;
         self.tick().await
+    }
+
+    /// Tells the run of a result as the checks leave it.
+    async fn take_result(&mut self, result: ToolResult) -> Result<()> {
+        let call_id = result.call_id.clone();
+        let reason = match self.parts.guards.result.pass(result, &self.ctx).await {
+            Ok(Ok(result)) => return self.feed(RunInput::ToolSettled(result)).await,
+            Ok(Err(message)) => StopReason::Refused { message },
+            Err(error) => self.reason(&error, |kind, message| StopReason::Hook { kind, message }),
+        };
+        self.feed(RunInput::ToolFailed { call_id, reason }).await
     }
 }
 
@@ -104,9 +116,9 @@ async fn call(planned: Planned, bounds: Bounds, ctx: RunContext) -> Returned {
     };
     let told = |content: String, is_error| ToolResult { call_id: call.id.clone(), content, is_error };
     let result = match result {
-        Ok(value) => Ok(told(cut(shown(value), bounds.result_bytes), false)),
+        Ok(value) => Ok(told(cut(&shown(value), bounds.result_bytes), false)),
         Err(error) if is_told(&error, tool.policy().tell_failures) => {
-            Ok(told(cut(error.message().to_owned(), bounds.result_bytes), true))
+            Ok(told(cut(error.message(), bounds.result_bytes), true))
         }
         Err(error) => {
             let (kind, message) = (error.kind(), error.message().to_owned());
@@ -138,14 +150,4 @@ fn shown(value: Value) -> String {
         Value::String(text) => text,
         other => other.to_string(),
     }
-}
-
-/// The text up to `most` bytes, and how much is missing.
-fn cut(text: String, most: usize) -> String {
-    if text.len() <= most {
-        return text;
-    }
-    let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let (kept, rest) = text.split_at(end);
-    format!("{kept}\n[{} more bytes are not shown]", rest.len())
 }

@@ -17,6 +17,7 @@ use crate::context::RunContext;
 use crate::embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ChatModel, ChatRequest, ChatStream, ModelInfo};
+use crate::rerank::Reranker;
 
 /// When to leave a service alone, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,20 @@ impl<E: Embedder + ?Sized> Embedder for CircuitBreaker<E> {
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         let mut pending = self.admit(ctx)?;
         let result = self.inner.embed(side, texts, ctx).await;
+        pending.settle(result.as_ref().err().map_or(Verdict::Success, blames));
+        result
+    }
+}
+
+#[async_trait]
+impl<R: Reranker + ?Sized> Reranker for CircuitBreaker<R> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn rerank(&self, query: &str, passages: Vec<String>, ctx: &RunContext) -> Result<Vec<f32>> {
+        let mut pending = self.admit(ctx)?;
+        let result = self.inner.rerank(query, passages, ctx).await;
         pending.settle(result.as_ref().err().map_or(Verdict::Success, blames));
         result
     }

@@ -8,6 +8,7 @@ use agentkit_core::{Error, Result};
 
 use super::bytes::{self, ByteRows};
 use super::config::{Activation, Pooling, Settings};
+use super::engine::{Reading, Text};
 use super::kernel::{self, Onto, multiply};
 use super::math;
 use super::panels::{Aligned, PANEL, Panels, Rows, RowsMut};
@@ -50,12 +51,12 @@ impl Encoder {
     /// Computes the vectors of `texts`; `check` is called between the layers and can end the work.
     pub(super) fn forward(
         &self,
-        texts: &[&[u32]],
+        texts: &[&Text],
         scratch: &mut Scratch,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<Vec<Vec<f32>>> {
         let hidden = self.hidden();
-        let tokens = texts.iter().map(|text| text.len()).sum::<usize>();
+        let tokens = texts.iter().map(|text| text.ids.len()).sum::<usize>();
         scratch.states.resize(tokens * hidden);
         scratch.projections.resize(tokens * 3 * hidden);
         scratch.mixed.resize(tokens * hidden);
@@ -64,18 +65,20 @@ impl Encoder {
             check()?;
             self.layer(layer, texts, scratch)?;
         }
-        Ok(self.pool(texts, scratch.states.as_slice()))
+        Ok(self.read(texts, scratch.states.as_slice()))
     }
 
-    fn look_up(&self, texts: &[&[u32]], states: &mut [f32]) -> Result<()> {
+    fn look_up(&self, texts: &[&Text], states: &mut [f32]) -> Result<()> {
         let hidden = self.hidden();
         let mut rows = states.chunks_exact_mut(hidden);
         for text in texts {
             let positions = self.weights.positions.chunks_exact(hidden);
-            if text.len() > positions.len() {
-                return Err(Error::internal(format!("a text of {} tokens was not truncated", text.len())));
+            let length = text.ids.len();
+            if length > positions.len() {
+                return Err(Error::internal(format!("a text of {length} tokens was not truncated")));
             }
-            for ((id, position), state) in text.iter().zip(positions).zip(&mut rows) {
+            let tokens = text.ids.iter().enumerate();
+            for (((at, id), position), state) in tokens.zip(positions).zip(&mut rows) {
                 let from = *id as usize * hidden;
                 let word =
                     self.weights.words.get(from..from + hidden).ok_or_else(|| {
@@ -84,13 +87,17 @@ impl Encoder {
                 for ((state, word), position) in state.iter_mut().zip(word).zip(position) {
                     *state = word + position;
                 }
+                if at >= text.second {
+                    let second = &self.weights.second_type;
+                    state.iter_mut().zip(second).for_each(|(state, more)| *state += more);
+                }
             }
         }
         norm(&self.weights.norm, states);
         Ok(())
     }
 
-    fn layer(&self, layer: &Layer, texts: &[&[u32]], scratch: &mut Scratch) -> Result<()> {
+    fn layer(&self, layer: &Layer, texts: &[&Text], scratch: &mut Scratch) -> Result<()> {
         let Scratch { states, projections, mixed, wide, bytes, attention } = scratch;
         let (states, mixed) = (states.as_mut_slice(), mixed.as_mut_slice());
         let projections = projections.as_mut_slice();
@@ -127,7 +134,7 @@ impl Encoder {
 
     fn attend(
         &self,
-        texts: &[&[u32]],
+        texts: &[&Text],
         mut projections: &[f32],
         mut mixed: &mut [f32],
         attention: &mut Attention,
@@ -135,41 +142,57 @@ impl Encoder {
         let hidden = self.hidden();
         let size = self.settings.architecture.head_size();
         for text in texts {
-            let (now, later) = projections.split_at(text.len() * 3 * hidden);
-            let (out, out_later) = std::mem::take(&mut mixed).split_at_mut(text.len() * hidden);
+            let (now, later) = projections.split_at(text.ids.len() * 3 * hidden);
+            let (out, out_later) = std::mem::take(&mut mixed).split_at_mut(text.ids.len() * hidden);
             for from in (0..hidden).step_by(size) {
-                attention.head(text.len(), now, (hidden, from, size), out)?;
+                attention.head(text.ids.len(), now, (hidden, from, size), out)?;
             }
             (projections, mixed) = (later, out_later);
         }
         Ok(())
     }
 
-    fn pool(&self, texts: &[&[u32]], mut states: &[f32]) -> Vec<Vec<f32>> {
+    /// What is to be read off each text's states.
+    fn read(&self, texts: &[&Text], mut states: &[f32]) -> Vec<Vec<f32>> {
         let hidden = self.hidden();
         let mut vectors = Vec::with_capacity(texts.len());
         for text in texts {
-            let (now, later) = states.split_at(text.len() * hidden);
-            let mut rows = now.chunks_exact(hidden);
-            let mut vector = rows.next().unwrap_or_default().to_vec();
-            if self.settings.pooling == Pooling::Mean {
-                for row in rows {
-                    vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-                }
-                #[expect(clippy::cast_precision_loss, reason = "texts are far shorter than 2^24 tokens")]
-                let share = (text.len() as f32).recip();
-                for sum in &mut vector {
-                    *sum *= share;
-                }
-            }
-            if self.settings.normalize {
-                math::normalize(&mut vector);
-            }
-            vectors.push(vector);
+            let (now, later) = states.split_at(text.ids.len() * hidden);
+            vectors.push(match text.reading {
+                Reading::Vector => self.pool(now),
+                Reading::First => now.get(..hidden).unwrap_or(now).to_vec(),
+                Reading::Tokens => each_of_norm_1(now, hidden),
+            });
             states = later;
         }
         vectors
     }
+
+    fn pool(&self, states: &[f32]) -> Vec<f32> {
+        let hidden = self.hidden();
+        let mut rows = states.chunks_exact(hidden);
+        #[expect(clippy::cast_precision_loss, reason = "texts are far shorter than 2^24 tokens")]
+        let share = (rows.len() as f32).recip();
+        let mut vector = rows.next().unwrap_or_default().to_vec();
+        if self.settings.pooling == Pooling::Mean {
+            for row in rows {
+                vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            }
+            for sum in &mut vector {
+                *sum *= share;
+            }
+        }
+        if self.settings.normalize {
+            math::normalize(&mut vector);
+        }
+        vector
+    }
+}
+
+fn each_of_norm_1(states: &[f32], hidden: usize) -> Vec<f32> {
+    let mut vectors = states.to_vec();
+    vectors.chunks_exact_mut(hidden).for_each(math::normalize);
+    vectors
 }
 
 impl Attention {

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agentkit_core::{Error, ErrorKind, Result, RunContext};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::encoder::{Encoder, Scratch};
@@ -24,8 +25,55 @@ const SHORT_TOKENS: usize = 128;
 /// Jobs that may wait in a lane; beyond it callers are told to come back.
 const MAX_WAITING: usize = 4096;
 
-/// The token ids of several texts.
-pub(super) type Texts = Vec<Vec<u32>>;
+/// Several texts.
+pub(super) type Texts = Vec<Text>;
+
+/// The token ids of a text, and what is to be read off its states.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) ids: Vec<u32>,
+    /// Where a second text begins in a pair; the length, if there is none.
+    pub(super) second: usize,
+    pub(super) reading: Reading,
+}
+
+/// What a text's states are made into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// One vector, pooled and normalised as the model says.
+    Vector,
+    /// The first token's state as it is.
+    First,
+    /// The states of all tokens, each of norm 1, one behind the other.
+    Tokens,
+}
+
+impl Text {
+    /// A text on its own.
+    pub(super) fn single(ids: Vec<u32>, reading: Reading) -> Self {
+        Self { second: ids.len(), ids, reading }
+    }
+}
+
+/// Cuts texts into jobs of at most [`BATCH_TOKENS`] tokens where that is possible; the order stays.
+pub(super) fn batches(texts: impl IntoIterator<Item = Result<Text>>) -> Result<Vec<Texts>> {
+    let mut batches: Vec<Texts> = Vec::new();
+    let mut room = 0;
+    for text in texts {
+        let text = text?;
+        match batches.last_mut() {
+            Some(batch) if text.ids.len() <= room => {
+                room -= text.ids.len();
+                batch.push(text);
+            }
+            _ => {
+                room = BATCH_TOKENS.saturating_sub(text.ids.len());
+                batches.push(vec![text]);
+            }
+        }
+    }
+    Ok(batches)
+}
 
 /// A model and the queues in front of it.
 #[derive(Debug)]
@@ -51,7 +99,7 @@ struct Job {
 
 impl Job {
     fn tokens(&self) -> usize {
-        self.texts.iter().map(Vec::len).sum()
+        self.texts.iter().map(|text| text.ids.len()).sum()
     }
 
     fn is_stopped(&self) -> bool {
@@ -79,6 +127,19 @@ impl Engine {
                 .unwrap_or_else(|lost| Err(Error::internal("a forward pass panicked").with_source(lost)))
         })
         .await
+    }
+
+    /// Computes all of `batches` and gives the vectors in order, `threads` at a time.
+    pub(super) async fn run_all(
+        self: &Arc<Self>,
+        batches: Vec<Texts>,
+        threads: usize,
+        ctx: &RunContext,
+    ) -> Result<Vec<Vec<f32>>> {
+        let passes = batches.into_iter().map(|batch| self.run(batch, ctx));
+        // Two jobs a thread, so that no thread waits for the next to be handed in.
+        let vectors: Vec<Vec<Vec<f32>>> = stream::iter(passes).buffered(2 * threads).try_collect().await?;
+        Ok(vectors.into_iter().flatten().collect())
     }
 
     /// Sees to it that somebody takes the jobs of a lane: now if a permit is free, or when one gets free.
@@ -120,7 +181,7 @@ impl Engine {
     }
 
     fn compute(&self, jobs: &[Job], scratch: &mut Scratch) -> Result<Vec<Vec<f32>>> {
-        let texts: Vec<&[u32]> = jobs.iter().flat_map(|job| &job.texts).map(Vec::as_slice).collect();
+        let texts: Vec<&Text> = jobs.iter().flat_map(|job| &job.texts).collect();
         let check = || {
             if jobs.iter().all(Job::is_stopped) {
                 return Err(Error::new(ErrorKind::Cancelled, "nobody waits for the embeddings any more"));

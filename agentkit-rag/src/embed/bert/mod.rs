@@ -3,10 +3,12 @@
 mod bytes;
 mod config;
 mod counts;
+mod cross;
 mod encoder;
 mod engine;
 mod kernel;
 mod kernel8;
+mod late;
 mod math;
 mod panels;
 mod tokens;
@@ -21,12 +23,13 @@ use std::sync::Arc;
 use crate::models::{ModelSpec, ModelStore, NoProgress};
 use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Result, RunContext};
 use async_trait::async_trait;
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use self::config::Precision;
 use self::config::{Pooling, Settings, missing};
+pub use self::cross::CrossEncoder;
 use self::encoder::Encoder;
-use self::engine::{BATCH_TOKENS, Engine, Texts};
+use self::engine::{Engine, Reading, Text, Texts, batches};
+pub use self::late::LateInteraction;
 use self::tokens::Tokens;
 use self::weights::Weights;
 
@@ -181,15 +184,12 @@ impl Embedder for BertEmbedder {
         }
         let shared = Arc::clone(&self.shared);
         let batches = if texts.iter().map(String::len).sum::<usize>() <= INLINE_BYTES {
-            shared.batches(side, &texts, ctx)?
+            shared.batches(side, &texts, Reading::Vector, ctx)?
         } else {
-            ctx.run_blocking(move |ctx| shared.batches(side, &texts, ctx)).await?
+            ctx.run_blocking(move |ctx| shared.batches(side, &texts, Reading::Vector, ctx)).await?
         };
-        let passes = batches.into_iter().map(|batch| self.shared.engine.run(batch, ctx));
-        // Two jobs a thread, so that no thread waits for the next to be handed in.
-        let vectors: Vec<Vec<Vec<f32>>> =
-            stream::iter(passes).buffered(2 * self.threads).try_collect().await?;
-        vectors.into_iter().flatten().map(embedding).collect()
+        let vectors = self.shared.engine.run_all(batches, self.threads, ctx).await?;
+        vectors.into_iter().map(embedding).collect()
     }
 }
 
@@ -219,25 +219,19 @@ impl Shared {
     }
 
     /// Tokenises `texts` and cuts the list where a pass is full; the order stays.
-    fn batches(&self, side: EmbedSide, texts: &[String], ctx: &RunContext) -> Result<Vec<Texts>> {
+    fn batches(
+        &self,
+        side: EmbedSide,
+        texts: &[String],
+        reading: Reading,
+        ctx: &RunContext,
+    ) -> Result<Vec<Texts>> {
         let prompt = self.settings.prompt(side);
-        let mut batches: Vec<Texts> = Vec::new();
-        let mut room = 0;
-        for text in texts {
+        let text = |text: &String| -> Result<Text> {
             ctx.check()?;
-            let ids = self.tokens.encode(prompt, text, ctx)?;
-            match batches.last_mut() {
-                Some(batch) if ids.len() <= room => {
-                    room -= ids.len();
-                    batch.push(ids);
-                }
-                _ => {
-                    room = BATCH_TOKENS.saturating_sub(ids.len());
-                    batches.push(vec![ids]);
-                }
-            }
-        }
-        Ok(batches)
+            Ok(Text::single(self.tokens.encode(prompt, text, ctx)?, reading))
+        };
+        batches(texts.iter().map(text))
     }
 }
 

@@ -62,7 +62,6 @@ impl Tokens {
     /// Ids of `prompt` and `text` with special tokens, cut to the longest the model takes.
     pub(super) fn encode(&self, prompt: &str, text: &str, ctx: &RunContext) -> Result<Vec<u32>> {
         let room = self.longest - self.head.len() - self.tail.len();
-        let mut ids = self.head.clone();
         let joined;
         let text = if prompt.is_empty() {
             text
@@ -70,15 +69,47 @@ impl Tokens {
             joined = format!("{prompt}{text}");
             &joined
         };
+        let ids = self.bare(text, room, ctx)?;
+        Ok([self.head.as_slice(), &ids, &self.tail].concat())
+    }
+
+    /// Ids of two texts with special tokens, and where the second begins. Both are cut to what the model takes
+    /// together, the longer one first.
+    pub(super) fn encode_pair(
+        &self,
+        first: &str,
+        second: &str,
+        ctx: &RunContext,
+    ) -> Result<(Vec<u32>, usize)> {
+        let room = self.longest.saturating_sub(self.head.len() + 2 * self.tail.len());
+        let mut first = self.bare(first, room, ctx)?;
+        let mut second = self.bare(second, room, ctx)?;
+        let (shorter, longer) =
+            if first.len() <= second.len() { (&mut first, &mut second) } else { (&mut second, &mut first) };
+        let left = room.saturating_sub(shorter.len()).max(room.div_ceil(2));
+        longer.truncate(left);
+        shorter.truncate(room - longer.len());
+        let ids = [self.head.as_slice(), &first, &self.tail, &second, &self.tail].concat();
+        let at = self.head.len() + first.len() + self.tail.len();
+        Ok((ids, at))
+    }
+
+    /// How many special tokens stand before and behind a text.
+    pub(super) fn wrapping(&self) -> (usize, usize) {
+        (self.head.len(), self.tail.len())
+    }
+
+    /// Ids of `text` without special tokens, at most `room`.
+    fn bare(&self, text: &str, room: usize, ctx: &RunContext) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
         for piece in Pieces(text) {
             ctx.check()?;
             ids.extend_from_slice(self.ids(piece)?.get_ids());
-            if ids.len() >= self.head.len() + room {
+            if ids.len() >= room {
                 break;
             }
         }
-        ids.truncate(self.head.len() + room);
-        ids.extend_from_slice(&self.tail);
+        ids.truncate(room);
         Ok(ids)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use agentkit_core::{Error, Result};
+use agentkit_core::{Error, ErrorKind, Result};
 use candle_core::{DType, Device, Tensor};
 
 use super::bytes::BytePanels;
@@ -15,8 +15,10 @@ use super::panels::Panels;
 pub(super) struct Weights {
     /// A row a token.
     pub(super) words: Vec<f32>,
-    /// A row a position; the embedding of the only token type is added in.
+    /// A row a position; the embedding of the first token type is added in.
     pub(super) positions: Vec<f32>,
+    /// What the second token type has more than the first; empty if there is none.
+    pub(super) second_type: Vec<f32>,
     pub(super) norm: Norm,
     pub(super) layers: Vec<Layer>,
 }
@@ -87,6 +89,51 @@ impl Weights {
     }
 }
 
+/// The head of a classifier: what makes a score of the first token's state.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// A row an output.
+    pooler: Vec<f32>,
+    pooler_bias: Vec<f32>,
+    /// The weights of the score, and its constant.
+    classifier: Vec<f32>,
+    classifier_bias: f32,
+}
+
+impl Head {
+    /// Reads the head in the content of a safetensors `file`: of one label, which is the score, or of two, whose difference is.
+    pub(super) fn new(file: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Self> {
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
+            Error::corrupt(format!("{} is damaged; fetch the model again", file.display())).with_source(error)
+        })?;
+        let hidden = architecture.hidden_size;
+        let mut reader = Reader { file, tensors, architecture, precision: Precision::Single };
+        let pooler = reader.take("pooler.dense.weight", hidden * hidden)?;
+        let pooler_bias = reader.take("pooler.dense.bias", hidden)?;
+        let (rows, biases) = (reader.any("classifier.weight")?, reader.any("classifier.bias")?);
+        let (classifier, classifier_bias) = match biases.as_slice() {
+            [bias] if rows.len() == hidden => (rows, *bias),
+            [no, yes] if rows.len() == 2 * hidden => {
+                let (against, for_it) = rows.split_at(hidden);
+                (for_it.iter().zip(against).map(|(yes, no)| yes - no).collect(), yes - no)
+            }
+            labels => {
+                let message = format!("{}: a head of {} labels is no reranker", file.display(), labels.len());
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        };
+        Ok(Self { pooler, pooler_bias, classifier, classifier_bias })
+    }
+
+    /// The score of a pair whose first token has this state.
+    pub(super) fn score(&self, state: &[f32]) -> f32 {
+        let dot = |row: &[f32]| row.iter().zip(state).map(|(weight, value)| weight * value).sum::<f32>();
+        let pooled = self.pooler.chunks_exact(state.len().max(1)).zip(&self.pooler_bias);
+        let pooled = pooled.map(|(row, bias)| (dot(row) + bias).tanh());
+        pooled.zip(&self.classifier).map(|(value, weight)| value * weight).sum::<f32>() + self.classifier_bias
+    }
+}
+
 struct Reader<'a> {
     file: &'a Path,
     tensors: HashMap<String, Tensor>,
@@ -105,11 +152,13 @@ impl Reader<'_> {
         for row in positions.chunks_exact_mut(hidden) {
             row.iter_mut().zip(&types).for_each(|(position, kind)| *position += kind);
         }
+        let second = types.get(hidden..2 * hidden).unwrap_or_default();
+        let second_type = second.iter().zip(&types).map(|(second, first)| second - first).collect();
         let norm = self.norm("embeddings.LayerNorm")?;
         let layers = (0..self.architecture.num_hidden_layers)
             .map(|number| self.layer(number))
             .collect::<Result<_>>()?;
-        Ok(Weights { words, positions, norm, layers })
+        Ok(Weights { words, positions, second_type, norm, layers })
     }
 
     fn layer(&mut self, number: usize) -> Result<Layer> {

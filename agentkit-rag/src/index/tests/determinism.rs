@@ -21,8 +21,8 @@ fn documents() -> Vec<SourceDocument> {
 
 fn plans() -> [SearchPlan; 3] {
     let dense = || SearchPlan::Dense { candidates: 30, exact: true };
-    let lexical = || SearchPlan::Lexical { candidates: 30 };
-    let hybrid = SearchPlan::Fuse { method: Fusion::Rrf { k: 60.0 }, inputs: vec![dense(), lexical()] };
+    let lexical = || SearchPlan::lexical().candidates(30);
+    let hybrid = SearchPlan::fuse(Fusion::Rrf { k: 60.0 }, [dense(), lexical()]);
     [dense(), lexical(), hybrid]
 }
 

@@ -22,7 +22,7 @@ use super::contained::contained;
 use super::schema::{ChunkRecord, DocumentRecord};
 use super::snapshot::Snapshot;
 use super::storage::Folder;
-use super::store::Store;
+use super::store::{Kind, Store};
 
 /// Writes that may wait in the queue; more writers wait outside.
 const QUEUE: usize = 64;
@@ -125,19 +125,19 @@ impl Writer {
     /// Opens the partition's files and starts its writer.
     pub(super) fn start(
         folder: &Folder,
-        dimension: usize,
+        kind: Kind,
         changes: PartitionChanges,
     ) -> Result<(Self, Arc<Published>)> {
         super::storage::create_folders(&*folder.storage, &folder.path)
             .map_err(|error| Error::io(format!("create partition {}", folder.path.display()), error))?;
-        let store = Store::open(folder, dimension)?;
+        let store = Store::open(folder, kind)?;
         let published = Arc::new(Published::new(store.snapshot(None)?));
         let (commands, queue) = mpsc::channel(QUEUE);
         let background = RunContext::new();
         let mut worker = Worker {
             store: Some(store),
             folder: folder.clone(),
-            dimension,
+            kind,
             published: published.clone(),
             changes,
             unnoted: Vec::new(),
@@ -187,7 +187,7 @@ struct Worker {
     /// `None` after a failure, until the files have been opened anew.
     store: Option<Store>,
     folder: Folder,
-    dimension: usize,
+    kind: Kind,
     published: Arc<Published>,
     changes: PartitionChanges,
     /// Documents of commits that were reported as failed: whether they are changed shows when the files are opened
@@ -283,7 +283,7 @@ impl Worker {
     /// become durable all the same.
     fn reopen(&mut self) -> Result<()> {
         if self.store.is_none() {
-            let store = Store::open(&self.folder, self.dimension)?;
+            let store = Store::open(&self.folder, self.kind)?;
             self.published.change(|_| store.snapshot(None))?;
             self.graphs.reload();
             self.store = Some(store);

@@ -1,6 +1,9 @@
 //! The session store keeps turns whole, in order, apart by tenant, and over a restart.
 
-use agentkit_core::{CollectionName, Role, TenantId};
+use std::sync::Arc;
+
+use agentkit_core::testing::ScriptedModel;
+use agentkit_core::{CollectionName, Role, SummaryMemory, TenantId, forget_tenant};
 
 use super::*;
 
@@ -121,6 +124,27 @@ async fn forgetting_leaves_no_trace_in_the_files() {
 }
 
 #[tokio::test]
+async fn forgetting_leaves_no_trace_of_a_summary_either() {
+    let fixture = Fixture::new();
+    let secret = "swordfish-in-a-summary";
+    let store = fixture.open().await;
+    let model = Arc::new(ScriptedModel::saying(secret));
+    let memory = SummaryMemory::new(Arc::new(store.clone()), model).tokens(60);
+    for _ in 0..3 {
+        let turn = vec![Message::user("question ".repeat(15)), Message::assistant("answer")];
+        memory.append(&key("a", "s"), turn, &fixture.ctx).await.unwrap();
+    }
+    let recalled = memory.recall(&key("a", "s"), 9, &fixture.ctx).await.unwrap();
+    assert!(recalled[0].joined_text().contains(secret), "{recalled:?}");
+    assert_eq!(forget_tenant(&memory, key("a", "s").scope(), &fixture.ctx).await.unwrap(), 1);
+    store.close().await;
+    for entry in std::fs::read_dir(fixture.path().parent().unwrap()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_row_is_named_and_other_sessions_go_on() {
     let fixture = Fixture::new();
     let memory = fixture.open().await;
@@ -141,7 +165,8 @@ async fn a_damaged_row_is_named_and_other_sessions_go_on() {
 async fn files_that_are_no_session_store_are_refused_with_a_reason() {
     let fixture = Fixture::new();
     let memory = fixture.open().await;
-    sqlx::query("UPDATE _sqlx_migrations SET version = 9999").execute(&memory.database.pool).await.unwrap();
+    let newer = "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1";
+    sqlx::query(newer).execute(&memory.database.pool).await.unwrap();
     memory.close().await;
     assert_eq!(SqliteMemory::open(&fixture.path()).await.unwrap_err().kind(), ErrorKind::Mismatch);
 

@@ -1,9 +1,10 @@
 //! `eval --answers`: what the agent's answers are worth, and whether retrieval's scores tell what cannot be answered.
 
 use agentkit_core::{Result, SearchPlan};
+use agentkit_rag::answer::MINILM_SUPPORT;
 use agentkit_rag::eval::{
     Abstention, AnswerFigures, AnswerOptions, Question, Refusals, Resampling, evaluate_abstention,
-    evaluate_answers,
+    evaluate_answers, evaluate_support,
 };
 use serde::Serialize;
 
@@ -20,6 +21,8 @@ struct Figures {
     questions: usize,
     answers: AnswerFigures,
     abstention: Vec<Signal>,
+    /// What refusing by the default threshold of support does.
+    at_default: Refusals,
 }
 
 /// How well something tells answerable from unanswerable questions.
@@ -51,8 +54,11 @@ pub(super) async fn measure(
             abstention.extend(signal(name, &scores));
         }
     }
+    let supports = evaluate_support(&*target.retriever, questions, &target.scope, &session.ctx).await?;
+    let at_default = supports.at(f64::from(MINILM_SUPPORT));
+    abstention.extend(signal("support", &supports));
     let answers = report.figures(resampling);
-    show(session.out, &Figures { questions: questions.len(), answers, abstention });
+    show(session.out, &Figures { questions: questions.len(), answers, abstention, at_default });
     Ok(())
 }
 
@@ -75,5 +81,10 @@ fn show(out: Output, figures: &Figures) {
             refusals.threshold
         ));
     }
+    let Refusals { threshold, refused_unanswerable, refused_answerable, .. } = &figures.at_default;
+    out.line(format_args!(
+        "support below {threshold:.2}: {refused_unanswerable:.4} of the unanswerable, {refused_answerable:.4} of the \
+         answerable"
+    ));
     out.line("");
 }

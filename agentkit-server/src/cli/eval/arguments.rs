@@ -4,15 +4,23 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use agentkit_core::{Error, Result};
-use agentkit_rag::eval::{Dataset, Dimension, Metric, Minimum, NamedPlan, Question, read_questions};
+use agentkit_rag::eval::{
+    Conversations, Dataset, Dimension, Metric, Minimum, NamedPlan, Question, read_conversations,
+    read_questions,
+};
 use clap::Args;
 
+use super::around::Around;
+use super::chunking::Cut;
 use crate::cli::Collection;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agentkit-server eval --dataset DIR
-  agentkit-server eval --dataset DIR --sweep k=1,10,60 --report sweep.md
+  agentkit-server eval --chunking DIR --chunker sentence
+  agentkit-server eval --dataset DIR --conversations FILE
+  agentkit-server eval --rewriting FILE
+  agentkit-server eval --dataset DIR --sweep weights=[1,1],[3,1] --report sweep.md
   agentkit-server eval --dataset DIR --server http://127.0.0.1:8080 --collection docs
   agentkit-server eval --dataset DIR --min ndcg@10=0.70 --baseline before.json")]
 pub(in crate::cli) struct Arguments {
@@ -22,6 +30,8 @@ pub(in crate::cli) struct Arguments {
     pub(super) target: Where,
     #[command(flatten)]
     pub(super) method: Method,
+    #[command(flatten)]
+    pub(super) around: Around,
     /// Ask the agent the questions of questions.jsonl as well and judge its answers
     #[arg(long)]
     pub(super) answers: bool,
@@ -36,7 +46,7 @@ pub(in crate::cli) struct Arguments {
 #[group(required = true, multiple = true)]
 pub(super) struct Input {
     /// Folder with corpus.jsonl, queries.jsonl and qrels.tsv, or questions.jsonl in place of the last two
-    #[arg(long, value_name = "DIR", required_unless_present_all = ["queries", "qrels"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["qrels", "chunking", "rewriting"])]
     dataset: Option<PathBuf>,
     /// Queries in place of the data set's: JSON Lines, TREC topics, or ids and texts with tabs between
     #[arg(long, value_name = "FILE")]
@@ -44,9 +54,21 @@ pub(super) struct Input {
     /// Judgements in place of the data set's, in the form of BEIR or TREC
     #[arg(long, value_name = "FILE")]
     qrels: Option<PathBuf>,
+    /// Ask each query in its conversation: one JSON object a line with the query's id and its turns
+    #[arg(long, value_name = "FILE", requires = "dataset")]
+    conversations: Option<PathBuf>,
+    /// Count the words that follow-ups take along, beside those that people added: dialogs as in CANARD
+    #[arg(long, value_name = "FILE")]
+    pub(super) rewriting: Option<PathBuf>,
     /// Questions with answers in place of the data set's questions.jsonl
     #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
+    /// Folder with corpora/*.md and questions.jsonl with the passages that answer them: measure how documents are cut
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dataset", "queries", "qrels", "server"])]
+    pub(super) chunking: Option<PathBuf>,
+    /// How documents are cut with --chunking [default: structure]
+    #[arg(long, value_enum, value_name = "NAME", requires = "chunking")]
+    pub(super) chunker: Option<Cut>,
 }
 
 /// What is measured.
@@ -68,7 +90,7 @@ pub(super) struct Method {
     /// Measure this search plan; may be repeated [default: bm25, dense and hybrid]
     #[arg(long, value_name = "NAME=JSON")]
     pub(super) plan: Vec<PlanArgument>,
-    /// Try every value of a parameter of the plans, in every combination if repeated, such as k=10,60
+    /// Try every value of a parameter of the plans, in every combination if repeated, such as candidates=10,100
     #[arg(long, value_name = "NAME=VALUES")]
     pub(super) sweep: Vec<Dimension>,
     /// Score these rankings of any tool, in TREC form, instead of searching
@@ -157,6 +179,16 @@ impl Input {
             (None, Some(queries), Some(qrels)) => Dataset::read(queries, qrels),
             _ => Err(Error::invalid_input("name the data set with --dataset, or with --queries and --qrels")),
         }
+    }
+
+    /// Whether there is anything to be asked, beside words to be counted.
+    pub(super) fn is_named(&self) -> bool {
+        self.dataset.is_some() || self.qrels.is_some()
+    }
+
+    /// What was said before the queries; nothing unless it is named.
+    pub(super) fn conversations(&self) -> Result<Conversations> {
+        self.conversations.as_ref().map_or_else(|| Ok(Conversations::new()), read_conversations)
     }
 
     pub(super) fn questions(&self) -> Result<Vec<Question>> {

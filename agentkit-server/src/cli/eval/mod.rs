@@ -2,13 +2,16 @@
 
 mod answers;
 mod arguments;
+mod around;
+mod chunking;
 mod files;
+mod rewriting;
 mod show;
 mod target;
 
 use std::process::ExitCode;
 
-use agentkit_core::{Error, Result, TenantScope};
+use agentkit_core::{Error, Result, Retriever, TenantScope};
 use agentkit_rag::eval::{
     Dataset, EvalOptions, Gate, Metric, NamedPlan, Report, Resampling, Run, RunReport, Scores, evaluate,
     sweep,
@@ -27,6 +30,17 @@ const GATED: &str = "hybrid";
 
 pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<ExitCode> {
     signals::cancel_when_stopped(&session.ctx);
+    if let Some(folder) = &arguments.input.chunking {
+        let cut = arguments.input.chunker.unwrap_or_default();
+        chunking::run(&session, folder, cut, &arguments.method).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(file) = &arguments.input.rewriting {
+        rewriting::measure(session.out, file)?;
+        if !arguments.input.is_named() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     let dataset = arguments.input.dataset()?;
     let questions = if arguments.answers { arguments.input.questions()? } else { Vec::new() };
     let mut report = Report::new(Resampling::default().seed(arguments.method.seed));
@@ -34,8 +48,9 @@ pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<E
     if arguments.searches() {
         let target = Target::open(&session, &arguments.target, &dataset).await?;
         if arguments.measures_retrieval() {
-            report =
-                search(&session, &target, &dataset, options(&arguments, &target.scope, &metrics)?).await?;
+            let retriever = arguments.around.put(target.retriever.clone(), &session).await?;
+            let options = options(&arguments, &target.scope, &metrics)?;
+            report = search(&session, &*retriever, &dataset, options).await?;
         }
         if arguments.answers {
             answers::measure(&session, &target, &questions, &report.resampling()).await?;
@@ -70,7 +85,7 @@ fn options(arguments: &Arguments, scope: &TenantScope, metrics: &[Metric]) -> Re
     if let Some(documents) = method.depth {
         options = options.depth(documents);
     }
-    Ok(options)
+    Ok(options.conversations(arguments.input.conversations()?))
 }
 
 /// The plans named, or the usual ones; with a sweep the plans named, or the default one, in every variation.
@@ -90,7 +105,7 @@ fn plans(method: &Method) -> Result<Vec<NamedPlan>> {
 
 async fn search(
     session: &Session,
-    target: &Target,
+    retriever: &dyn Retriever,
     dataset: &Dataset,
     options: EvalOptions,
 ) -> Result<Report> {
@@ -98,7 +113,7 @@ async fn search(
     let options = options.on_progress(move |step| {
         progress.set((step.run * step.total + step.done) as u64, Some((step.runs * step.total) as u64));
     });
-    evaluate(&*target.retriever, dataset, &options, &session.ctx).await
+    evaluate(retriever, dataset, &options, &session.ctx).await
 }
 
 /// Adds the rankings of other tools.

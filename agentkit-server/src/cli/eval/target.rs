@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agentkit_core::{Agent, Error, Result, Retriever, TenantScope};
 use agentkit_rag::SourceDocument;
 use agentkit_rag::eval::Dataset;
+use agentkit_rag::ingest::IngestTarget;
 
 use super::arguments::Where;
 use crate::cli::Session;
@@ -79,7 +80,7 @@ enum Store<'s> {
 impl Store<'_> {
     async fn upsert(self, session: &Session, scope: &TenantScope, batch: Vec<SourceDocument>) -> Result<u64> {
         let stored = match self {
-            Self::Index(engine) => engine.documents().upsert(scope, batch, &session.ctx).await?,
+            Self::Index(engine) => engine.index().upsert(scope, batch, &session.ctx).await?,
             Self::Server(remote) => remote.upsert(scope, batch, &session.ctx).await?,
         };
         Ok(stored.documents + stored.unchanged)

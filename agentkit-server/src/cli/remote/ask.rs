@@ -1,8 +1,8 @@
-//! A running server as a retriever and as an agent.
+//! A running server as a retriever, as an agent and as a source of documents.
 
 use agentkit_core::{
-    Agent, AgentEventKind, AgentInput, AgentReply, AgentStream, Emitter, Result, Retriever, RunContext,
-    SearchRequest, SearchResponse,
+    Agent, AgentEventKind, AgentInput, AgentReply, AgentStream, DocumentId, Emitter, Result, Retriever,
+    RunContext, SearchRequest, SearchResponse, TenantScope,
 };
 use async_trait::async_trait;
 use reqwest::Url;
@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Remote;
+use crate::documents::Document;
+use crate::mcp::Documents;
 
 impl Remote {
     async fn post<T: DeserializeOwned>(&self, route: &str, body: &Value, ctx: &RunContext) -> Result<T> {
@@ -30,13 +32,27 @@ impl Remote {
 impl Retriever for Remote {
     async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
         request.validate()?;
-        let SearchRequest { scope, text, top_k, filter, plan, .. } = request;
+        let SearchRequest { scope, text, top_k, filter, plan, offset, generation, .. } = request;
         let collection = scope.collection().as_str();
-        let mut body = json!({"query": text, "top_k": top_k, "plan": plan, "collection": collection});
-        if let (Some(filter), Some(members)) = (filter, body.as_object_mut()) {
-            members.insert("filter".into(), json!(filter));
+        let mut body = json!({
+            "query": text, "top_k": top_k, "plan": plan, "collection": collection, "offset": offset,
+        });
+        if let Some(members) = body.as_object_mut() {
+            members.extend(filter.iter().map(|filter| ("filter".into(), json!(filter))));
+            members.extend(generation.iter().map(|generation| ("generation".into(), json!(generation))));
         }
         self.post("search", &body, ctx).await
+    }
+}
+
+#[async_trait]
+impl Documents for Remote {
+    async fn get(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<Option<Document>> {
+        let url = self.url(scope, id)?;
+        match ctx.run(self.send(|client| client.get(url.clone()))).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            found => found.map(Some),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::documents::DocumentStore;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::identity::{Principal, Role};
+use crate::mcp::Sources;
 use crate::personal::{Erasure, Job, Personal};
 
 /// Somebody who is asking, and the pseudonym they go by.
@@ -169,6 +170,13 @@ impl Permit<Ask> {
                 Err(Problem::new(ProblemKind::RateLimited, detail).retry_after(wait))
             }
         }
+    }
+
+    /// What the tools of the Model Context Protocol are made of, if there are model tokens left to spend on them.
+    pub(in crate::http) fn sources(&self) -> Result<Sources, Problem> {
+        self.agent()?;
+        let Services { agent, retriever, documents, .. } = self.state.0.services.clone();
+        Ok(Sources { retriever, documents: Arc::new(documents), agent })
     }
 
     pub(in crate::http) fn retriever(&self) -> &dyn Retriever {

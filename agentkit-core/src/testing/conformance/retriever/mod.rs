@@ -25,7 +25,11 @@ use crate::scope::TenantScope;
 /// # Cancel safety
 /// Cancel safe: searching changes nothing.
 pub async fn retriever(retriever: &dyn Retriever) {
-    retriever_plans(retriever, &[SearchPlan::dense(), SearchPlan::lexical(), SearchPlan::hybrid()]).await;
+    retriever_plans(
+        retriever,
+        &[SearchPlan::dense(), SearchPlan::lexical(), SearchPlan::hybrid(), SearchPlan::rrf()],
+    )
+    .await;
 }
 
 /// As [`retriever()`], for a retriever that offers only these plans; others are not tried.
@@ -77,6 +81,13 @@ impl Suite<'_> {
             let got = found.hits.len();
             assert_eq!(got, top_k.min(all.hits.len()), "top_k {top_k} gave {got} hits");
         }
+        let mut pages = Vec::new();
+        for offset in (0..all.hits.len()).step_by(2) {
+            let page = self.ask(QUESTION).top_k(2).offset(offset).at_generation(all.generation);
+            pages.extend(self.search(page).await.hits);
+        }
+        let ids = |hits: &[Hit]| hits.iter().map(|hit| hit.passage.chunk_id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&pages), ids(&all.hits), "pages put together are not the whole");
         let again = self.search(self.ask(QUESTION).top_k(MAX_TOP_K)).await;
         assert_eq!(all, again, "the same question gave two answers");
     }
@@ -171,7 +182,7 @@ impl Suite<'_> {
             ("top_k 0", self.ask(QUESTION).top_k(0)),
             ("a top_k that is too large", self.ask(QUESTION).top_k(MAX_TOP_K + 1)),
             ("a malformed filter", self.ask(QUESTION).filter(empty_range)),
-            ("a malformed plan", self.ask(QUESTION).plan(SearchPlan::Lexical { candidates: 0 })),
+            ("a malformed plan", self.ask(QUESTION).plan(SearchPlan::lexical().candidates(0))),
         ] {
             is_invalid(what, soon(what, self.retriever.search(&request, &RunContext::new())).await);
         }
@@ -279,27 +290,33 @@ fn explains_its_score(hit: &Hit, plan: &SearchPlan) {
             assert!(same, "rank {} of {id} contributes {given}, by rrf it is {expected}", leg.rank);
         }
     }
-    let fused = matches!(plan, SearchPlan::Fuse { .. });
+    let fused = plan.fusion().is_some();
     assert_eq!(explanation.fusion.is_some(), fused, "the explanation of {id} is wrong about fusion");
+    let same = |value: f32| (value - hit.score).abs() <= TOLERANCE * hit.score.abs().max(1e-2);
     if explanation.reranked.is_none() {
-        let sum: f32 = explanation.legs.iter().map(|leg| leg.contribution).sum();
-        let same = (sum - hit.score).abs() <= TOLERANCE * hit.score.abs().max(1e-2);
-        assert!(same, "the score {} of {id} is not the sum {sum} of its contributions", hit.score);
+        let of_legs = explanation.legs.iter().map(|leg| leg.contribution);
+        let of_queries = explanation.queries.iter().map(|query| query.contribution);
+        let sum: f32 = if explanation.queries.is_empty() { of_legs.sum() } else { of_queries.sum() };
+        assert!(same(sum), "the score {} of {id} is not the sum {sum} of its contributions", hit.score);
+    }
+    if let Some(value) = explanation.recomputed() {
+        assert!(same(value), "the score {} of {id} comes to {value} if computed again", hit.score);
     }
 }
 
 /// The constant of a reciprocal rank fusion whose inputs are legs, not fusions themselves.
 fn rrf_over_legs(plan: &SearchPlan) -> Option<f32> {
-    let SearchPlan::Fuse { method: Fusion::Rrf { k }, inputs } = plan else { return None };
+    let SearchPlan::Fuse { method: Fusion::Rrf { k }, weights, inputs } = plan else { return None };
     let flat = inputs.iter().all(|input| !matches!(input, SearchPlan::Fuse { .. }));
-    flat.then_some(*k)
+    (flat && weights.is_empty()).then_some(*k)
 }
 
 fn leg_allowed(plan: &SearchPlan, leg: Leg) -> bool {
     match plan {
         SearchPlan::Dense { .. } => leg == Leg::Dense,
         SearchPlan::Lexical { .. } => leg == Leg::Lexical,
-        SearchPlan::Fuse { inputs, .. } => inputs.iter().any(|input| leg_allowed(input, leg)),
+        SearchPlan::Custom { .. } => true,
+        other => other.inputs().any(|input| leg_allowed(input, leg)),
     }
 }
 

@@ -1,0 +1,140 @@
+//! Making a follow-up stand alone by the words of the conversation; no model is asked.
+//!
+//! Every content word of the turns before gets a probability that a person who writes the question out in full
+//! would add it: a logistic regression over some thirty plain signs, such as "a name of the user's last question"
+//! or "said in the last answer, and the question asks what else". Its weights were fitted on half of the dialogs of
+//! CANARD; `docs/adr/0019-history-without-a-model.md` says how, and what it reaches on the other half. Words with a
+//! fair chance are searched for beside the question and not in its place, so a wrong one costs little.
+
+mod question;
+mod turns;
+mod weights;
+
+use agentkit_core::{
+    Conversation, MAX_QUERY_BYTES, QueryRewriter, Result, RunContext, SearchPlan, SearchRequest,
+    WeightedQuery,
+};
+use async_trait::async_trait;
+
+use self::question::Asked;
+use self::turns::{Place, Said};
+use self::weights::probability;
+use super::terms::Lexicon;
+
+/// Least probability of a word that is searched for, and most words, unless told otherwise.
+const LEAST: f32 = 0.1;
+const MOST: usize = 12;
+
+/// Adds to each question the words of its conversation that it seems to lean on.
+///
+/// The question is searched for as it was asked; with the words added it is searched for a second time, by vectors
+/// where the plan uses them, since added words blur exact matches more than meaning. A question without a
+/// conversation stays as it is.
+///
+/// # Examples
+/// ```
+/// use agentkit_core::{Conversation, Message};
+/// use agentkit_rag::answer::HistoryRewriter;
+///
+/// let before = Conversation::new(vec![
+///     Message::user("Who was Josh Norman?"),
+///     Message::assistant("A cornerback of the Panthers."),
+/// ]);
+/// let words = HistoryRewriter::new().words("How many balls did he intercept?", &before);
+/// assert!(words.iter().any(|word| word.text == "Norman"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HistoryRewriter {
+    least: f32,
+    most: usize,
+}
+
+/// A word of a conversation that a question may lean on.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CarriedWord {
+    /// The word as it was said.
+    pub text: String,
+    /// How probably somebody who writes the question out in full adds it.
+    pub probability: f32,
+}
+
+impl HistoryRewriter {
+    /// Adds at most twelve words that have a chance of 0.1.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { least: LEAST, most: MOST }
+    }
+
+    /// Adds words with at least this probability, 0 to 1.
+    #[must_use]
+    pub fn least(mut self, probability: f32) -> Self {
+        self.least = probability;
+        self
+    }
+
+    /// Adds at most this many words.
+    #[must_use]
+    pub fn most(mut self, words: usize) -> Self {
+        self.most = words;
+        self
+    }
+
+    /// The words to add to `question`, the most probable first.
+    #[must_use]
+    pub fn words(&self, question: &str, before: &Conversation) -> Vec<CarriedWord> {
+        let (said, picked) = self.pick(question, before);
+        let word = |(place, probability)| CarriedWord { text: said.text(place).to_owned(), probability };
+        picked.into_iter().map(word).collect()
+    }
+
+    /// The words to add to `question`, in the order in which they were said.
+    #[must_use]
+    pub fn addition(&self, question: &str, before: &Conversation) -> String {
+        let (said, picked) = self.pick(question, before);
+        said.joined(picked.into_iter().map(|(place, _)| place).collect())
+    }
+
+    fn pick(&self, question: &str, before: &Conversation) -> (Said, Vec<(Place, f32)>) {
+        let latest = before.user_turns().next_back().unwrap_or_default();
+        let lexicon = Lexicon::of(&format!("{question} {latest}"));
+        let asked = Asked::read(&lexicon, question);
+        let said = Said::read(&lexicon, &asked, before);
+        let weighed = said.candidates.iter().map(|word| (word.place, probability(&word.signs, &asked)));
+        let mut picked: Vec<(Place, f32)> = weighed.filter(|(_, chance)| *chance >= self.least).collect();
+        picked.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        picked.truncate(self.most);
+        (said, picked)
+    }
+}
+
+impl Default for HistoryRewriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl QueryRewriter for HistoryRewriter {
+    fn name(&self) -> &'static str {
+        "history"
+    }
+
+    async fn rewrite(&self, request: &SearchRequest, ctx: &RunContext) -> Result<Vec<WeightedQuery>> {
+        ctx.check()?;
+        let own = WeightedQuery::new(request.text.as_str());
+        let addition = self.addition(&request.text, &request.conversation);
+        let extended = format!("{} {addition}", request.text);
+        if addition.is_empty() || extended.len() > MAX_QUERY_BYTES {
+            return Ok(vec![own]);
+        }
+        let mut second = WeightedQuery::new(extended);
+        if request.plan.needs_embedding() {
+            second = second.plan(SearchPlan::dense());
+        }
+        Ok(vec![own, second])
+    }
+}
+
+#[cfg(test)]
+mod tests;
