@@ -203,7 +203,7 @@ impl VectorMemory {
     ) -> Result<Vec<Message>> {
         let mut older = messages;
         let mut newest = older.split_off(older.len().saturating_sub(self.recent));
-        let last = newest.iter().chain(&older).rev().find(|message| message.role == Role::User);
+        let last = older.iter().chain(&newest).rev().find(|message| message.role == Role::User);
         let question = last.map(Message::joined_text).unwrap_or_default();
         // The turn in which the newest messages begin stays whole.
         let first = newest.iter().position(|message| message.role == Role::User).unwrap_or(0);

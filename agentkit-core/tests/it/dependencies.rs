@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 /// What agentkit-core may name as a dependency, features included.
-const CORE_MAY_USE: [&str; 20] = [
+pub(crate) const CORE_MAY_USE: [&str; 20] = [
     "async-trait",
     "bytes",
     "document-features",

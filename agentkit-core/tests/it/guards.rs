@@ -17,11 +17,11 @@ fn shout(text: &str) -> CheckAction {
 }
 
 fn deltas(events: &[AgentEventKind]) -> Vec<&str> {
-    let delta = |event| match event {
-        &AgentEventKind::Delta { ref text } => Some(text.as_str()),
+    let deltas = events.iter().filter_map(|event| match event {
+        AgentEventKind::Delta { text } => Some(text.as_str()),
         _ => None,
-    };
-    events.iter().filter_map(delta).collect()
+    });
+    deltas.collect()
 }
 
 async fn run(builder: ToolAgentBuilder) -> Vec<AgentEventKind> {

@@ -67,15 +67,15 @@ async fn what_is_older_than_the_budget_is_summed_up_again_and_again() {
     let model = summing_up(&["first summary", "second summary"]);
     let inner = Arc::new(WindowMemory::new());
     let (memory, key) = (summary(&inner, &model), key("one", "s"));
-    append(&memory, &key, long("a", 80)).await;
+    append(&memory, &key, long("a", 120)).await;
     append(&memory, &key, turn("b", "small")).await;
     assert_eq!(recall(&memory, &key, 100).await.len(), 4);
-    append(&memory, &key, long("c", 80)).await;
+    append(&memory, &key, long("c", 120)).await;
     let recalled = recall(&memory, &key, 100).await;
     assert_eq!(recalled[0].role, Role::User);
     assert!(recalled[0].joined_text().ends_with("first summary"), "{recalled:?}");
     assert!(recalled[1].joined_text().starts_with('b') || recalled[1].joined_text().starts_with('c'));
-    append(&memory, &key, long("d", 80)).await;
+    append(&memory, &key, long("d", 120)).await;
     let recalled = recall(&memory, &key, 100).await;
     assert!(recalled[0].joined_text().ends_with("second summary"));
     let requests = model.requests();
@@ -95,7 +95,7 @@ async fn a_limit_holds_with_a_summary() {
     let inner = Arc::new(WindowMemory::new());
     let (memory, key) = (summary(&inner, &model), key("one", "s"));
     for name in ["a", "b", "c"] {
-        append(&memory, &key, long(name, 60)).await;
+        append(&memory, &key, long(name, 90)).await;
     }
     for limit in 0..5 {
         assert!(recall(&memory, &key, limit).await.len() <= limit, "{limit}");
@@ -165,7 +165,7 @@ async fn forgetting_a_conversation_forgets_its_summaries() {
     let inner = Arc::new(WindowMemory::new());
     let (memory, key) = (summary(&inner, &model), key("one", "s"));
     for name in ["a", "b", "c"] {
-        append(&memory, &key, long(name, 60)).await;
+        append(&memory, &key, long(name, 90)).await;
     }
     assert!(format!("{:?}", recall(&memory, &key, 10).await).contains("teapot"));
     assert!(memory.forget(&key, &RunContext::new()).await.unwrap());

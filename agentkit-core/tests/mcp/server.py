@@ -4,6 +4,7 @@ import sys
 
 import anyio
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 server = MCPServer("python")
 counts = {"cancelled": 0}
@@ -18,7 +19,7 @@ def add(a: int, b: int) -> int:
 @server.tool()
 def fail() -> str:
     """Fails."""
-    raise ValueError("no luck today")
+    raise ToolError("no luck today")
 
 
 @server.tool()

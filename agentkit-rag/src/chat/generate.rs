@@ -4,6 +4,7 @@ use agentkit_core::{ChatEvent, FinishReason, Result, RunContext, Usage};
 
 use super::Sampling;
 use super::engine::{Conversation, Engine};
+use super::llama::PASS;
 use super::sampling::Sampler;
 use super::schema::Constraint;
 use super::text::Text;
@@ -58,10 +59,11 @@ impl Generation<'_> {
     }
 
     fn read(&self, tokens: &[u32], Conversation { cache, scratch }: &mut Conversation) -> Result<()> {
-        let before = cache.tokens().len();
-        let read = self.engine.llama().extend(tokens, cache, scratch, &|| self.ctx.check());
-        self.engine.count(cache.tokens().len() - before, 0);
-        read
+        for tokens in tokens.chunks(PASS) {
+            self.engine.llama().extend(tokens, cache, scratch, &|| self.ctx.check())?;
+            self.engine.count(tokens.len(), 0);
+        }
+        Ok(())
     }
 
     /// Chooses tokens until one ends the answer, and says why it is over.

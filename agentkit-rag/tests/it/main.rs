@@ -14,7 +14,8 @@ mod compat;
 mod conformance;
 #[cfg(test)]
 mod crash;
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(feature = "sqlite")]
+#[cfg(test)]
 mod durable;
 #[cfg(test)]
 mod embed;

@@ -11,7 +11,7 @@ use super::Documents;
 use crate::documents::Document;
 
 /// Bytes of text in one answer.
-const WINDOW: usize = 64 * 1024;
+const WINDOW: usize = 32 * 1024;
 
 /// Reads documents of one scope.
 pub(super) struct FetchTool {

@@ -32,7 +32,7 @@ async fn search_fetch_and_ask_are_offered_over_http() {
     let listening = Listening::within(Limits::default()).await;
     let stored = listening
         .service
-        .send(request(Method::PUT, "/documents/tea", "text/plain", "é".repeat(40_000)))
+        .send(request(Method::PUT, "/documents/tea", "text/plain", "é".repeat(20_000)))
         .await;
     assert_eq!(stored.status, 200, "{}", stored.body);
     let client = connected(&format!("{}/mcp", listening.url)).await;
@@ -50,12 +50,12 @@ async fn search_fetch_and_ask_are_offered_over_http() {
 
     let first = called(&client, "fetch", json!({"id": "tea"})).await;
     let (text, next) = (first["text"].as_str().unwrap(), first["next_offset"].as_u64().unwrap());
-    assert_eq!((text.len() as u64, next), (65_536, 65_536));
+    assert_eq!((text.len() as u64, next), (32_768, 32_768));
     let rest = called(&client, "fetch", json!({"id": "tea", "offset": next})).await;
-    assert_eq!(text.len() + rest["text"].as_str().unwrap().len(), 80_000);
+    assert_eq!(text.len() + rest["text"].as_str().unwrap().len(), 40_000);
     assert!(rest.get("next_offset").is_none());
     for arguments in
-        [json!({"id": "nowhere"}), json!({"id": "tea", "offset": 3}), json!({"id": "tea", "offset": 80_001})]
+        [json!({"id": "nowhere"}), json!({"id": "tea", "offset": 3}), json!({"id": "tea", "offset": 40_001})]
     {
         let error =
             tool(&client, "fetch").await.call(arguments.clone(), &RunContext::new()).await.unwrap_err();
@@ -159,7 +159,8 @@ async fn the_command_goes_through_a_running_server() {
     let folder = indexed();
     let server = Server::start(&folder);
     used(McpClient::connect(command(&folder, &[]), &RunContext::new()).await.unwrap()).await;
-    let named = command(&Folder::new(), &["--server", &server.url]);
+    let empty = Folder::new();
+    let named = command(&empty, &["--server", &server.url]);
     used(McpClient::connect(named, &RunContext::new()).await.unwrap()).await;
 }
 

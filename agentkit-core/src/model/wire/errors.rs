@@ -40,7 +40,7 @@ pub fn error_in_body(body: &[u8]) -> Option<Error> {
 /// The error of `what` not being in the provider's form: unavailable, since something in between is most likely to
 /// blame.
 #[must_use]
-pub fn unreadable(what: &str, error: serde_json::Error) -> Error {
+pub fn unreadable(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unavailable, format!("the server sent {what} that cannot be read"))
         .with_source(error)
 }

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 
 use super::code::{is_test, without_tests};
 use super::files::TextFile;
+use crate::dependencies::CORE_MAY_USE;
 
 /// Crates whose names may stand anywhere.
 const OWN: [&str; 7] = ["std", "core", "alloc", "crate", "self", "super", "agentkit_core"];
-/// What may stand in signatures all the same: JSON and its traits, which are the language of tools and events, and the bound of
-/// typed tools (`docs/adr/0020-typed-tools.md`).
-const ALLOWED: [&str; 6] =
-    ["Value", "Serialize", "Serializer", "Deserialize", "DeserializeOwned", "JsonSchema"];
+/// What may stand in signatures all the same: JSON and its traits, which are the language of tools and events, the bound of
+/// typed tools (`docs/adr/0020-typed-tools.md`), and that of streams, which the standard library does not have yet.
+const ALLOWED: [&str; 7] =
+    ["Value", "Serialize", "Serializer", "Deserialize", "DeserializeOwned", "JsonSchema", "Stream"];
 /// What begins an item that is public.
 const ITEMS: [&str; 9] = ["fn", "async", "struct", "enum", "trait", "type", "const", "static", "unsafe"];
 
@@ -23,40 +24,45 @@ pub(super) fn foreign(files: &[TextFile], folder: &str) -> Vec<String> {
 }
 
 fn in_file(file: &TextFile) -> Vec<String> {
-    let code: Vec<&str> = without_tests(&file.text).lines().filter(|line| !is_comment(line)).collect();
+    let code: Vec<&str> = without_tests(&file.text).lines().filter(|line| !is_aside(line)).collect();
     let imported = imported(&code);
-    let roots: BTreeSet<&str> = imported.iter().map(|(root, _)| root.as_str()).collect();
-    let is_foreign = |word: &&str| {
-        !ALLOWED.contains(word) && (roots.contains(word) || imported.iter().any(|(_, name)| name == word))
-    };
     let mut problems = Vec::new();
     for signature in signatures(&code) {
-        let words = signature.split(|c: char| !c.is_alphanumeric() && c != '_');
-        let found: BTreeSet<&str> = words.filter(is_foreign).collect();
+        // A path that begins at home leads to nobody else's.
+        let paths = signature.split(|c: char| !c.is_alphanumeric() && !"_:".contains(c));
+        let away = paths.filter(|path| !OWN.contains(&path.split("::").next().unwrap_or_default()));
+        let words = away.flat_map(|path| path.split(':'));
+        let is_foreign = |word: &&str| {
+            let is_crate = CORE_MAY_USE.contains(&word.replace('_', "-").as_str());
+            let is_root = is_crate && signature.contains(&format!("{word}::"));
+            !ALLOWED.contains(word) && (is_root || imported.contains(*word))
+        };
+        let found: BTreeSet<&str> = words.filter(|word| !word.is_empty()).filter(is_foreign).collect();
         problems.extend(found.iter().map(|name| format!("{}: {name} in {signature}", file.path)));
     }
     problems
 }
 
-fn is_comment(line: &str) -> bool {
-    line.trim_start().starts_with("//")
+/// Whether the line is a comment or an attribute.
+fn is_aside(line: &str) -> bool {
+    line.trim_start().starts_with("//") || line.trim_start().starts_with("#[")
 }
 
-/// The types that the file imports from other crates, each with its crate.
-fn imported(code: &[&str]) -> Vec<(String, String)> {
+/// The types that the file imports from other crates, by the names it knows them by.
+fn imported(code: &[&str]) -> BTreeSet<String> {
     let text = code.join("\n");
     let statements = text.split("\nuse ").skip(1).filter_map(|rest| rest.split(';').next());
     let first = text.strip_prefix("use ").and_then(|rest| rest.split(';').next());
-    let mut found = Vec::new();
+    let mut found = BTreeSet::new();
     for statement in statements.chain(first) {
         let Some((root, path)) = statement.split_once("::") else { continue };
         if OWN.contains(&root) {
             continue;
         }
-        let names = path.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let items = path.split(['{', '}', ',', '\n']).map(str::trim);
+        let names = items.map(|item| item.rsplit([' ', ':']).next().unwrap_or_default());
         let types = names.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()));
-        found.extend(types.map(|name| (root.to_owned(), name.to_owned())));
-        found.push((root.to_owned(), String::new()));
+        found.extend(types.map(str::to_owned));
     }
     found
 }

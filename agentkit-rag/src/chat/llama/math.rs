@@ -163,7 +163,37 @@ fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn attention_is_close_to_its_definition_for_any_size_and_number_of_positions(
+            half in 1_usize..50,
+            positions in 1_usize..40,
+            numbers in vec(-2.0_f32..2.0, 100 * (2 * 40 + 3)),
+        ) {
+            let size = 2 * half;
+            let (queries, rest) = numbers.split_at(3 * size);
+            let (keys, values) = rest.split_at(40 * size);
+            let (mut out, mut scores) = (vec![9.0; 3 * size], Vec::new());
+            let heads = Heads { queries, keys: &keys[..positions * size], values: &values[..positions * size], size };
+            attend(&heads, &mut scores, &mut out);
+            for (query, out) in queries.chunks(size).zip(out.chunks(size)) {
+                let score = |key: &[f32]| query.iter().zip(key).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+                let scale = f64::from(u16::try_from(size).unwrap()).sqrt();
+                let shares: Vec<f64> =
+                    keys.chunks(size).take(positions).map(|key| (score(key) / scale).exp()).collect();
+                let all: f64 = shares.iter().sum();
+                for (at, out) in out.iter().enumerate() {
+                    let mixed = shares.iter().zip(values.chunks(size)).map(|(share, value)| share * f64::from(value[at]));
+                    prop_assert!((f64::from(*out) - mixed.sum::<f64>() / all).abs() < 1e-4);
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_exponential_is_close_over_its_whole_range() {

@@ -24,7 +24,7 @@ use super::gguf::Gguf;
 
 /// Tokens that go through the layers together: enough that reading the weights is hidden behind arithmetic, few enough
 /// that a layer ends within milliseconds, which is when a pass can be stopped.
-const PASS: usize = 64;
+pub(super) const PASS: usize = 64;
 
 /// A model that continues tokens.
 #[derive(Debug)]
@@ -80,12 +80,12 @@ impl Llama {
         Cache::new(self.config.layers * self.config.shared_heads, self.config.head)
     }
 
-    /// Puts `tokens` behind those of `cache`; `check` is asked between layers.
+    /// Puts `tokens`, at most [`PASS`], behind those of `cache`; `check` is asked between layers.
     ///
     /// What the model says of the last token is then in [`Llama::logits`].
     ///
     /// # Errors
-    /// What `check` says; the cache then ends with the last whole pass.
+    /// What `check` says; the cache is then as it was.
     pub(super) fn extend(
         &self,
         tokens: &[u32],
@@ -93,15 +93,13 @@ impl Llama {
         scratch: &mut Scratch,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
-        for tokens in tokens.chunks(PASS) {
-            let held = cache.tokens().len();
-            if let Err(error) = self.pass(tokens, cache, scratch, check) {
-                cache.truncate(held);
-                return Err(error);
-            }
+        let passed = self.pass(tokens, cache, scratch, check);
+        if passed.is_ok() {
             cache.push(tokens);
+        } else {
+            cache.truncate(cache.tokens().len());
         }
-        Ok(())
+        passed
     }
 
     fn pass(

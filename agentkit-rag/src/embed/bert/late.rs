@@ -12,9 +12,8 @@ use super::{BertEmbedder, Shared};
 /// (SIGIR 2020).
 ///
 /// The score is the mean, over the question's tokens, of the cosine to the nearest token of the passage: -1 to 1, and 0 where
-/// one of them has no tokens. It needs no model beside the embedder, but the passages are embedded at each
-/// question. An embedder that was not trained for it orders passages no better than by its own vectors
-/// (`docs/evaluation.md`), so it is not used by default.
+/// one of them has no tokens. It needs no model beside the embedder, but the passages are embedded at each question,
+/// which takes far longer than the search, so it is not used by default.
 ///
 /// Cheap to clone.
 ///
