@@ -4,24 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkit_core::{Error, ErrorKind, Result, RunContext, TenantScope};
+use agentkit_core::{Error, ErrorKind, Result, TenantScope};
 use agentkit_rag::ingest::{FileEnd, IngestEvent, IngestJob, IngestReport, IngestTarget, Mirror};
 use agentkit_rag::load::LoadOptions;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::keys::KeyRing;
+use super::held::Held;
 use super::output::{Progress, Unit};
 use super::remote::Remote;
 use super::{Collection, Session, signals};
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::engine::{Access, Engine};
-use crate::holder::Holder;
+use crate::identity::Role;
 
 /// The folder within the data directory in which mirrored folders are remembered.
 const MIRRORS: &str = "mirrors";
-/// How long a key is good that was lent to go through a server.
-const LENT: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -191,14 +189,7 @@ fn tell(session: &Session, report: &IngestReport, complete: bool) {
 enum Target {
     Local(Engine),
     Remote(Remote),
-    /// A server of the same data directory, and the key that was lent for it.
-    Held(Remote, Lent),
-}
-
-/// A key that is revoked when the command is done.
-struct Lent {
-    ring: KeyRing,
-    id: String,
+    Held(Held),
 }
 
 impl Target {
@@ -210,17 +201,11 @@ impl Target {
         match Engine::open(&session.config, Access::ReadWrite, &progress, &session.ctx).await {
             Ok(engine) => Ok(Self::Local(engine)),
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                let Some(holder) = Holder::find(&session.config.data_dir) else { return Err(error) };
-                if !Remote::new(&holder.url, None)?.lives(&session.ctx).await {
-                    return Err(error);
-                }
-                let ring = KeyRing::open(&session.config).await?;
-                let key = ring.lend(LENT, &session.ctx).await?;
-                let remote = Remote::new(&holder.url, Some(&Secret::new(key.expose())))?;
+                let Some(held) = Held::find(session, Role::Editor).await? else { return Err(error) };
                 session
                     .out
-                    .note(format_args!("the server at {} holds the index; going through it", holder.url));
-                Ok(Self::Held(remote, Lent { ring, id: key.id().to_owned() }))
+                    .note(format_args!("the server at {} holds the index; going through it", held.url));
+                Ok(Self::Held(held))
             }
             Err(error) => Err(error),
         }
@@ -229,7 +214,8 @@ impl Target {
     fn documents(&self) -> Arc<dyn IngestTarget> {
         match self {
             Self::Local(engine) => Arc::new(engine.index()),
-            Self::Remote(remote) | Self::Held(remote, _) => Arc::new(remote.clone()),
+            Self::Remote(remote) => Arc::new(remote.clone()),
+            Self::Held(held) => Arc::new(held.remote.clone()),
         }
     }
 
@@ -237,11 +223,7 @@ impl Target {
         match self {
             Self::Local(engine) => engine.close().await,
             Self::Remote(_) => Ok(()),
-            Self::Held(_, lent) => {
-                let revoked = lent.ring.revoke(&lent.id, &RunContext::new()).await;
-                lent.ring.close().await;
-                revoked.map(drop)
-            }
+            Self::Held(held) => held.close().await,
         }
     }
 }

@@ -108,8 +108,8 @@ impl KeyRing {
     }
 
     /// A key for the command line's own way through a server: whoever has the data directory may do it anyway.
-    pub(super) async fn lend(&self, lifetime: Duration, ctx: &RunContext) -> Result<ApiKey> {
-        let mut spec = KeySpec::new(TenantScope::local().tenant().clone(), Role::Editor);
+    pub(super) async fn lend(&self, role: Role, lifetime: Duration, ctx: &RunContext) -> Result<ApiKey> {
+        let mut spec = KeySpec::new(TenantScope::local().tenant().clone(), role);
         spec.subject = Some(ACTOR.into());
         spec.label = "lent to a command that goes through the server".into();
         spec.lifetime = Some(lifetime);

@@ -7,6 +7,7 @@ mod bench;
 mod configuration;
 mod demo;
 mod eval;
+mod held;
 mod ingest;
 mod keys;
 mod mcp;

@@ -1,14 +1,14 @@
 //! `/feedback`: what people think of the answers.
 
-use agentkit_core::{Error, StateQuery};
+use agentkit_core::Error;
 
 use super::admit::Run;
 use super::body::{Json, Parameters, without_nul};
 use super::problem::Problem;
 use super::state::{Own, Permit, Review};
 use super::wire::{FeedbackPage, GiveFeedback, ListFeedback, ReviewedFeedback};
-use crate::personal::{Feedback, feedback_of};
-use crate::records;
+use crate::personal::Feedback;
+use crate::records::Kept;
 
 /// Longest reason in bytes.
 const MAX_REASON_BYTES: usize = 256;
@@ -67,11 +67,10 @@ pub(super) async fn list(
             Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
         );
     }
-    let (space, query) = (feedback_of(&permit.tenant()), StateQuery::new(limit));
-    let query = query.after(page.after.unwrap_or_default());
-    let found = run.ctx.run(records::page::<Feedback>(permit.state(), &space, &query, &run.ctx)).await?;
+    let listed = permit.feedback(page.after.unwrap_or_default(), limit, &run.ctx);
+    let found = run.ctx.run(listed).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.id.clone());
-    let reviewed = |kept: records::Kept<Feedback>| {
+    let reviewed = |kept: Kept<Feedback>| {
         let actor = kept.id.split('/').next().unwrap_or_default().to_owned();
         ReviewedFeedback { actor, feedback: kept.value }
     };

@@ -26,7 +26,7 @@ use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::identity::Authenticator;
-use crate::people::People;
+use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
 
 /// How much the service takes on.
@@ -146,7 +146,7 @@ impl AppState {
     pub(super) fn erasure(&self) -> Erasure {
         let Shared { services, people, clock, limits, .. } = &*self.0;
         let (services, people, clock) = (services.clone(), people.clone(), clock.clone());
-        Erasure { services, people, clock, wait: limits.request_timeout }
+        Erasure { services, people, clock, wait: limits.request_timeout + KNOWN }
     }
 
     pub(super) fn limits(&self) -> &Limits {

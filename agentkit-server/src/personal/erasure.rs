@@ -47,7 +47,7 @@ pub(crate) struct Erasure {
     pub(crate) services: Services,
     pub(crate) people: People,
     pub(crate) clock: Clock,
-    /// How long requests that had begun may go on.
+    /// How long requests may still write under the old pseudonym.
     pub(crate) wait: Duration,
 }
 
@@ -83,10 +83,11 @@ impl Erasure {
     /// Goes on with every job that is not done.
     pub(crate) async fn resume(&self, ctx: &RunContext) -> Result<()> {
         let open = self.services.state.list(&unfinished(), &StateQuery::new(MAX_RECORDS), ctx).await?;
-        for record in open {
-            self.run(&TenantId::new(record.value)?, &record.id, ctx).await?;
-        }
-        Ok(())
+        let jobs = open.iter().map(|record| async move {
+            self.run(&TenantId::new(record.value.as_str())?, &record.id, ctx).await
+        });
+        // All at once: none waits out the pause of another, and one that fails holds up no other.
+        futures_util::future::join_all(jobs).await.into_iter().collect()
     }
 
     /// Does the job to its end. What is removed already is not looked for again, so it may be done anew at any time.

@@ -140,7 +140,7 @@ async fn who_wants_to_be_forgotten_leaves_nothing_but_records_of_nobody() {
     assert_eq!(guarded.get(&ann, &job).await.json()["status"], "running");
     assert_eq!(guarded.get(&ann, "/sessions").await.json(), json!({"sessions": []}), "forgotten at once");
 
-    tokio::time::sleep(Duration::from_secs(90)).await;
+    tokio::time::sleep(Duration::from_secs(150)).await;
     let done = guarded.get(&ann, &job).await.json();
     assert_eq!(done["status"], "done", "{done}");
     for path in ["/documents/of-ann", "/documents/of-ann?collection=other"] {
@@ -180,7 +180,7 @@ async fn an_erasure_that_was_cut_off_goes_on_at_the_next_start() {
     let gone = first.bare(&ann, Method::DELETE, "/me").await;
     assert_eq!(gone.status, 202);
     let job = gone.header("location").to_owned();
-    tokio::time::sleep(Duration::from_secs(90)).await;
+    tokio::time::sleep(Duration::from_secs(150)).await;
     assert_eq!(first.get(&ann, &job).await.json()["status"], "running", "the store of documents failed");
     first.service.state.stop();
 

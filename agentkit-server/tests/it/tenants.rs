@@ -96,7 +96,7 @@ impl Stage {
             request(method, &path, "application/json", body.to_string())
         };
         let document = format!("/documents/{id}?collection={collection}");
-        match random.u8(..20) {
+        match random.u8(..22) {
             0..=3 => {
                 let text = format!("The lamp is {own}. The kettle is {own} as well.");
                 let fields = json!({"word": own});
@@ -138,9 +138,25 @@ impl Stage {
             16 => bare(Method::GET, "/feedback".into()),
             17 => bare(Method::GET, ["/me", "/me/export"][random.usize(..2)].into()),
             18 => bare(Method::GET, "/audit?limit=1000".into()),
+            19 | 20 => call(random, &id, own, collection),
             _ => bare(Method::GET, ["/health/ready", "/openapi.json", "/nowhere"][random.usize(..3)].into()),
         }
     }
+}
+
+/// A call of a random tool over the Model Context Protocol.
+fn call(random: &mut Rng, id: &str, own: &str, collection: &str) -> Request<Body> {
+    let (name, arguments) = match random.u8(..3) {
+        0 => ("search", json!({"query": "lamp kettle", "top_k": 50})),
+        1 => ("fetch", json!({"id": id})),
+        _ => ("ask", json!({"message": format!("What is the lamp? {own}")})),
+    };
+    let params = json!({"name": name, "arguments": arguments});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
+    let path = format!("/mcp?collection={collection}");
+    let mut asked = request(Method::POST, &path, "application/json", call);
+    asked.headers_mut().insert("accept", "application/json, text/event-stream".parse().unwrap());
+    asked
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use agentkit_core::{Agent, CollectionName, Retriever, RunContext, SessionId, StateStore, TenantScope};
+use agentkit_core::{Agent, CollectionName, Retriever, RunContext, SessionId, StateQuery, TenantScope};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
@@ -18,7 +18,8 @@ use crate::documents::DocumentStore;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::identity::{Principal, Role};
 use crate::mcp::Sources;
-use crate::personal::{Erasure, Job, Personal};
+use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
+use crate::records::{self, Kept};
 
 /// Somebody who is asking, and the pseudonym they go by.
 #[derive(Debug)]
@@ -150,8 +151,15 @@ impl Permit<Me> {
 }
 
 impl Permit<Review> {
-    pub(in crate::http) fn state(&self) -> &dyn StateStore {
-        &*self.state.0.services.state
+    /// What everybody of the tenant thinks, by person and answer, at most `limit` after `after`.
+    pub(in crate::http) async fn feedback(
+        &self,
+        after: String,
+        limit: usize,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<Vec<Kept<Feedback>>> {
+        let (space, query) = (feedback_of(&self.tenant()), StateQuery::new(limit).after(after));
+        records::page(&*self.state.0.services.state, &space, &query, ctx).await
     }
 }
 

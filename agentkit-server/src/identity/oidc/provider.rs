@@ -13,6 +13,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -40,6 +41,12 @@ pub(super) struct Provider {
 struct Known {
     keys: JwkSet,
     fetched: Instant,
+}
+
+/// The keys as the provider tells them.
+#[derive(Deserialize)]
+struct Told {
+    keys: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -156,7 +163,10 @@ impl Provider {
         if self.discovery.scheme() == "https" && jwks.scheme() != "https" {
             return Err(Error::new(ErrorKind::Unavailable, "the provider hands out its keys without TLS"));
         }
-        self.get(jwks).await
+        let told: Told = self.get(jwks).await?;
+        // A key of a kind that is not known here must not take the others away.
+        let keys = told.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
+        Ok(JwkSet { keys })
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T> {
