@@ -101,7 +101,8 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, watcher: 
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
     let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
-    let served = builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(router));
+    // Not with upgrades: that waits without a limit for the first bytes, to tell the protocol from them.
+    let served = builder.serve_connection(stream, TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(served.into_owned()).await {
         tracing::debug!(error = %Error::internal("serve a connection").with_source(error).chain(), "it ended early");
     }
