@@ -78,7 +78,7 @@ async fn round(model: &LocalChat, number: usize) -> Round {
         usage.input_tokens,
         first.as_secs_f64(),
         usage.output_tokens,
-        (start.elapsed() - first).as_secs_f64(),
+        start.elapsed().saturating_sub(first).as_secs_f64(),
     )
 }
 

@@ -65,6 +65,7 @@ struct Plain {
 }
 
 impl Plain {
+    #[expect(clippy::disallowed_methods, reason = "nothing else runs on this thread")]
     /// As `same`, begun anew where a merge under way removed a file before it was copied.
     fn settled(folder: &Path) -> tantivy::Result<Self> {
         let again = |_| {

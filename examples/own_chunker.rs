@@ -64,7 +64,11 @@ async fn measured(chunker: Arc<dyn Chunker>) -> Result<SpanReport> {
         SpanQuestion { id: id_of.to_owned(), text: text.to_owned(), document: id.clone(), spans }
     };
     let questions = vec![
-        question("1", "how hot does Anna make green tea?", "Green tea at eighty degrees, for three minutes."),
+        question(
+            "1",
+            "at how many degrees does Anna make green tea?",
+            "Green tea at eighty degrees, for three minutes.",
+        ),
         question("2", "how many grams of coffee for a cup?", "Ninety four degrees, twenty grams for a cup."),
     ];
     index.upsert(&scope, vec![document.clone()], &ctx).await?;

@@ -111,7 +111,7 @@ impl VectorMemory {
         ctx: &RunContext,
     ) -> Result<Vec<Message>> {
         let messages = self.inner.recall(key, LOOKED_THROUGH, ctx).await?;
-        self.nearest(key, turns(messages), question, limit, ctx).await
+        self.nearest(key, turns(messages), (question, limit), ctx).await
     }
 
     /// A tool named `recall_earlier` by which a model asks what was said earlier in this one conversation.
@@ -139,8 +139,7 @@ impl VectorMemory {
         &self,
         key: &SessionKey,
         turns: Vec<Turn>,
-        question: &str,
-        limit: usize,
+        (question, limit): (&str, usize),
         ctx: &RunContext,
     ) -> Result<Vec<Message>> {
         if turns.is_empty() || limit == 0 {
@@ -210,7 +209,7 @@ impl VectorMemory {
         let cut = newest.split_off(first);
         older.extend(newest);
         let mut found =
-            self.nearest(key, turns(older), &question, limit.saturating_sub(cut.len()), ctx).await?;
+            self.nearest(key, turns(older), (&question, limit.saturating_sub(cut.len())), ctx).await?;
         found.extend(cut);
         Ok(found)
     }

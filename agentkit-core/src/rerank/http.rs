@@ -200,10 +200,10 @@ impl RerankShape {
             Self::Tei => serde_json::from_slice::<Vec<Scored>>(body),
             Self::Cohere => serde_json::from_slice::<Results>(body).map(|answer| answer.results),
         };
-        let scored = parsed
+        let answered = parsed
             .map_err(|error| Error::internal("read the scores of the reranking server").with_source(error))?;
         let mut scores: Vec<Option<f32>> = vec![None; passages];
-        for Scored { index, score } in scored {
+        for Scored { index, score } in answered {
             let place = scores.get_mut(index).filter(|place| place.is_none() && score.is_finite());
             let place = place.ok_or_else(|| {
                 Error::internal(format!(

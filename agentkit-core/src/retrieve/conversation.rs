@@ -42,12 +42,14 @@ impl Conversation {
     }
 
     /// What user and assistant said, oldest first.
+    #[must_use]
     pub fn turns(&self) -> impl DoubleEndedIterator<Item = (Role, String)> {
         let spoken = self.messages.iter().filter(|m| matches!(m.role, Role::User | Role::Assistant));
         spoken.map(|message| (message.role, message.joined_text()))
     }
 
     /// What the user said, oldest first.
+    #[must_use]
     pub fn user_turns(&self) -> impl DoubleEndedIterator<Item = String> {
         self.turns().filter(|(role, _)| *role == Role::User).map(|(_, text)| text)
     }

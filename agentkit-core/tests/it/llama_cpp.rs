@@ -1,6 +1,8 @@
 //! The OpenAI client against a real llama.cpp server, which `AGENTKIT_LLAMA_SERVER` names, for example
 //! `http://127.0.0.1:8080/v1`.
 
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+
 use std::time::{Duration, Instant};
 
 use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};

@@ -34,7 +34,7 @@ async fn recall(memory: &dyn Memory, key: &SessionKey, limit: usize) -> Vec<Mess
 }
 
 fn summing_up(texts: &[&str]) -> Arc<ScriptedModel> {
-    Arc::new(ScriptedModel::new(texts.iter().map(|text| ScriptedTurn::text(text))))
+    Arc::new(ScriptedModel::new(texts.iter().map(ScriptedTurn::text)))
 }
 
 fn summary(inner: &Arc<WindowMemory>, model: &Arc<ScriptedModel>) -> SummaryMemory {

@@ -62,9 +62,9 @@ impl Respond for Overlap {
         let reranker = OverlapReranker::new();
         let scores = reranker.rerank(&query, passages, &ctx);
         let scores = futures_util::FutureExt::now_or_never(scores).unwrap().unwrap();
-        let scored =
+        let answer =
             scores.iter().enumerate().rev().map(|(index, score)| json!({"index": index, "score": score}));
-        ResponseTemplate::new(200).set_body_json(scored.collect::<Vec<_>>())
+        ResponseTemplate::new(200).set_body_json(answer.collect::<Vec<_>>())
     }
 }
 

@@ -25,7 +25,7 @@ const AFTER: f32 = 0.2;
 const HEADING: f32 = 0.35;
 const PASSAGE: f32 = 0.25;
 /// What a word of the conversation counts beside the question's own.
-const CONTEXT: f32 = 0.4;
+const CONTEXT: f32 = 0.25;
 /// What a pair of neighbouring question words adds, in average words.
 const PAIR: f32 = 0.35;
 /// Farthest apart, in words, that a pair still counts as neighbouring.

@@ -112,8 +112,8 @@ pub async fn evaluate_abstention(
         }
     };
     let asked: Vec<_> = questions.iter().map(ask).collect();
-    let scores = futures_util::stream::iter(asked).buffer_unordered(CONCURRENCY);
-    Ok(Abstention::new(ctx.run(scores.try_collect::<Vec<_>>()).await?))
+    let scores = futures_util::stream::iter(asked).buffer_unordered(CONCURRENCY).try_collect::<Vec<_>>();
+    Ok(Abstention::new(ctx.run(scores).await?))
 }
 
 /// Scores each question by the [`support`] of what `retriever` finds for it by its default plan; one without any scores
@@ -135,8 +135,8 @@ pub async fn evaluate_support(
         let is_answerable = question.answerable;
         async move {
             let found = retriever.search(&request, ctx).await?;
-            let score = support(&request.text, &request.conversation, &found.hits);
-            Ok((is_answerable, score.map_or(f64::NEG_INFINITY, f64::from)))
+            let supported = support(&request.text, &request.conversation, &found.hits);
+            Ok((is_answerable, supported.map_or(f64::NEG_INFINITY, f64::from)))
         }
     };
     let asked: Vec<_> = questions.iter().map(ask).collect();

@@ -255,13 +255,16 @@ impl Copier {
     }
 }
 
+/// Vectors by the content of their chunks.
+type Known = HashMap<String, Vec<f32>>;
+
 /// The documents that are there, the deletion of those that are not, and the vectors that may be kept.
 fn read(
     snapshot: &Snapshot,
     ids: Vec<DocumentId>,
     same_model: bool,
     ctx: &RunContext,
-) -> Result<(Vec<Prepared>, Vec<Change>, HashMap<String, Vec<f32>>)> {
+) -> Result<(Vec<Prepared>, Vec<Change>, Known)> {
     let (mut prepared, mut gone, mut known) = (Vec::new(), Vec::new(), HashMap::new());
     for id in ids {
         ctx.check()?;

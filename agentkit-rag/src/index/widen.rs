@@ -53,7 +53,7 @@ impl Document {
         let span = Span::new(start, end);
         let text =
             span.slice(&self.text).ok_or_else(|| Error::corrupt("a chunk's span is not in its text"))?;
-        hit.passage.text = text.to_owned();
+        text.clone_into(&mut hit.passage.text);
         hit.passage.locator = located(chunks);
         hit.passage.span = span;
         Ok(())

@@ -256,9 +256,7 @@ impl IngestTarget for Odd {
             return Err(Error::invalid_input(format!("document {} is refused", bad.id)));
         }
         self.documents.fetch_add(documents.len(), Ordering::SeqCst);
-        let mut report = UpsertReport::default();
-        report.documents = documents.len() as u64;
-        Ok(report)
+        Ok(UpsertReport { documents: documents.len() as u64, ..UpsertReport::default() })
     }
 
     async fn delete(&self, _: &TenantScope, _: &[DocumentId], _: &RunContext) -> Result<u64> {

@@ -394,11 +394,11 @@ async fn too_little_support_is_refused_and_the_nearest_passages_are_cited() {
     assert_eq!(doubtful.answer, "The sources do not say. The nearest passages: [1] [2]");
     let numbers: Vec<_> = doubtful.citations.iter().map(|citation| citation.number).collect();
     assert_eq!(numbers, [1, 2]);
-    for (cosine, question) in
-        [(0.6, "How hot is the sun in summer?"), (0.3, "At how many degrees is green tea best?")]
-    {
-        assert_eq!(ask(cosine, question).await.outcome, Outcome::Answered, "{cosine} {question}");
-    }
+    // Words make up for a middling cosine, and a good cosine leaves the answer to the model.
+    let supported = ask(0.3, "At how many degrees is green tea best?").await;
+    assert_eq!(supported.outcome, Outcome::Answered);
+    let near = ask(0.6, "How hot is the sun in summer?").await;
+    assert_eq!((near.outcome, near.answer.as_str()), (Outcome::Refused, "The sources do not say."));
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ fn damaged_pdf_files_are_read_or_refused_by_name_in_time() {
     let pdf = |path: &Path| path.extension().is_some_and(|extension| extension == "pdf");
     assert_eq!(loaded.iter().filter(|(path, _)| pdf(path)).count() + skipped.len(), 97);
     assert!(loaded.len() > 60, "only {} were read: {skipped:#?}", loaded.len());
-    assert!(started.elapsed() < Duration::from_secs(120), "it took {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_mins(2), "it took {:?}", started.elapsed());
 }
 
 #[test]

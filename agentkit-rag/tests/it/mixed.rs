@@ -45,10 +45,11 @@ fn endless_pdf() -> Vec<u8> {
         .to_owned();
     for form in 5..45 {
         let next = form + 1;
-        pdf += &format!(
+        let form = format!(
             "{form} 0 obj\n<</Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources <</XObject <</X {next} 0 R>>>> \
              /Length 19>>\nstream\nq /X Do Q q /X Do Q\nendstream\nendobj\n"
         );
+        pdf.push_str(&form);
     }
     pdf += "45 0 obj\n<</Type /XObject /Subtype /Form /BBox [0 0 9 9] /Length 0>>\nstream\n\nendstream\nendobj\n\
             trailer\n<</Root 1 0 R>>\n";

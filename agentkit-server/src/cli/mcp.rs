@@ -15,7 +15,7 @@ use crate::mcp::{self, Sources};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Ask this server instead of the index, for example http://127.0.0.1:8080
+    /// Ask the server at this address instead of the index
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     #[command(flatten)]

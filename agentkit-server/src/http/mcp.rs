@@ -37,8 +37,7 @@ use crate::mcp::server;
     ),
 )]
 pub(super) async fn mcp(
-    permit: Permit<Ask>,
-    run: Run,
+    (permit, run): (Permit<Ask>, Run),
     Parameters(within): Parameters<InCollection>,
     (method, headers): (Method, HeaderMap),
     Raw(body): Raw,

@@ -137,10 +137,10 @@ fn large(folder: &Folder, files: usize) {
     let many = folder.path().join("many");
     fs::create_dir(&many).unwrap();
     for file in 0..files {
-        let text: String = (0..60)
-            .map(|n| format!("Sentence {n} of file {file} says something about topic {}. ", n * file))
+        let text: Vec<_> = (0..60)
+            .map(|n| format!("Sentence {n} of file {file} says something about topic {}.", n * file))
             .collect();
-        write(&many.join(format!("{file:04}.txt")), &text, 1);
+        write(&many.join(format!("{file:04}.txt")), &text.join(" "), 1);
     }
 }
 
@@ -149,8 +149,8 @@ fn remembered(folder: &Folder) -> usize {
     let Ok(mut mirrors) = fs::read_dir(folder.path().join("agentkit-data/mirrors")) else { return 0 };
     let journal = mirrors
         .find_map(|file| Some(file.ok()?.path()).filter(|path| path.extension() == Some("jsonl".as_ref())));
-    let text = journal.and_then(|path| fs::read(path).ok()).unwrap_or_default();
-    text.iter().filter(|byte| **byte == b'\n').count().saturating_sub(1)
+    let text = journal.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    text.matches('\n').count().saturating_sub(1)
 }
 
 /// Documents that the last commit holds, read beside whoever writes.

@@ -1,5 +1,7 @@
 //! The service for MCP clients: at `/mcp`, by the command `mcp`, and with the official Python SDK where one is installed.
 
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+
 use std::process::Command;
 use std::time::Duration;
 

@@ -70,10 +70,7 @@ impl Stream for McpBody {
     type Item = Vec<u8>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
-        Pin::new(&mut self.pieces).poll_next(cx).map(|piece| match piece {
-            Some(Ok(bytes)) => Some(bytes.to_vec()),
-            None => None,
-        })
+        Pin::new(&mut self.pieces).poll_next(cx).map(|piece| piece.map(|Ok(bytes)| bytes.to_vec()))
     }
 }
 

@@ -63,7 +63,6 @@ struct Offer {
 
 impl McpServer {
     /// A server of this name and version.
-    #[must_use]
     pub fn builder(name: impl Into<String>, version: impl Into<String>) -> McpServerBuilder {
         McpServerBuilder {
             name: name.into(),

@@ -108,7 +108,7 @@ impl Retriever for RewritingRetriever {
             }
             if several {
                 one.offset = 0;
-                one.top_k = (request.offset + request.top_k).max(CANDIDATES).min(MAX_TOP_K);
+                one.top_k = (request.offset + request.top_k).clamp(CANDIDATES, MAX_TOP_K);
             }
             self.one(one, ctx)
         };

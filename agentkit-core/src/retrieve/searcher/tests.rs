@@ -173,8 +173,8 @@ mod derivations {
                 prop_assert_eq!(read.recomputed(), Some(hit.score));
             }
             for (a, b) in hits.iter().zip(hits.iter().skip(1)) {
-                let in_order = a.score > b.score
-                    || a.score == b.score && a.passage.chunk_id < b.passage.chunk_id;
+                let ids = a.passage.chunk_id.cmp(&b.passage.chunk_id);
+                let in_order = b.score.total_cmp(&a.score).then(ids).is_lt();
                 prop_assert!(in_order, "{:?} before {:?}", a, b);
             }
         }

@@ -23,7 +23,7 @@ async fn answered(request: McpRequest) -> (u16, String) {
     (answer.status, String::from_utf8(pieces.concat()).unwrap())
 }
 
-fn call(name: &str, arguments: Value) -> Value {
+fn call(name: &str, arguments: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": name, "arguments": arguments}})
 }
 
@@ -32,7 +32,7 @@ async fn each_request_stands_for_itself() {
     let (status, body) = answered(post(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}))).await;
     let listed: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, listed["result"]["tools"].as_array().unwrap().len()), (200, 9));
-    let (status, body) = answered(post(&call("echo", json!({"text": "hello"})))).await;
+    let (status, body) = answered(post(&call("echo", &json!({"text": "hello"})))).await;
     let result: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &result["id"], &result["result"]["isError"]), (200, &json!(7), &json!(false)));
     assert!(result["result"]["content"][0]["text"].as_str().unwrap().contains("hello"), "{result}");
@@ -46,7 +46,7 @@ async fn each_request_stands_for_itself() {
 
 #[tokio::test]
 async fn bad_requests_are_answers() {
-    let message = call("echo", json!({"text": "hello"}));
+    let message = call("echo", &json!({"text": "hello"}));
     let foreign = McpRequest::new("POST", message.to_string()).header("host", "evil.example");
     assert_eq!(answered(foreign).await.0, 403);
     assert_eq!(answered(McpRequest::new("GET", "").header("host", "localhost")).await.0, 405);
@@ -54,7 +54,7 @@ async fn bad_requests_are_answers() {
     assert!((400..500).contains(&status), "{status}");
     let unknown = server(&Waiting::new()).respond(McpRequest::new("P O", ""), &RunContext::new()).await;
     assert!(unknown.unwrap_err().is_invalid_input());
-    let (_, body) = answered(post(&call("nowhere", json!({})))).await;
+    let (_, body) = answered(post(&call("nowhere", &json!({})))).await;
     let refused: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(refused["error"]["code"], -32602, "{refused}");
 }
@@ -64,7 +64,7 @@ async fn whoever_drops_the_answer_ends_the_call() {
     let waiting = Waiting::new();
     let server = server(&waiting);
     let call = tokio::spawn(async move {
-        let answer = server.respond(post(&call("wait", json!({}))), &RunContext::new()).await.unwrap();
+        let answer = server.respond(post(&call("wait", &json!({}))), &RunContext::new()).await.unwrap();
         answer.body.collect::<Vec<_>>().await
     });
     once(&waiting.begun).await;

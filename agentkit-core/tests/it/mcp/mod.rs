@@ -91,9 +91,7 @@ fn server(waiting: &Waiting) -> McpServer {
         FunctionTool::new("late", "Is late.", |_: Nothing, _ctx| std::future::pending::<Result<(), Error>>())
             .policy(late);
     let panicking = FunctionTool::new("panicking", "Panics.", |_: Nothing, _ctx| async move {
-        if std::hint::black_box(true) {
-            panic!("with a secret")
-        }
+        assert!(!std::hint::black_box(true), "with a secret");
         Ok(())
     });
     McpServer::builder("tests", "0.1")

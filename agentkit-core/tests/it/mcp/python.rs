@@ -1,5 +1,7 @@
 //! Our client against the official Python SDK, where `AGENTKIT_MCP_PYTHON` names a Python that has its package `mcp`.
 
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;

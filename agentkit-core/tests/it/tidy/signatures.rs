@@ -91,14 +91,12 @@ fn signatures(code: &[&str]) -> Vec<String> {
             }
         };
         let mut signature = item.to_owned();
-        while !ends(&format!("{:indent$}{}", "", signature.lines().last().unwrap_or_default().trim_start()))
-            && !(is_open && signature.trim_end().ends_with("{}"))
-        {
+        let first = format!("{:indent$}{}", "", signature.lines().last().unwrap_or_default().trim_start());
+        let mut ended = ends(&first) || is_open && signature.trim_end().ends_with("{}");
+        while !ended {
             let Some(next) = lines.next() else { break };
             signature = format!("{signature}\n{next}");
-            if ends(next) {
-                break;
-            }
+            ended = ends(next);
         }
         found.push(without_private(&signature));
     }

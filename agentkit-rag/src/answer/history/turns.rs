@@ -120,6 +120,7 @@ struct Turn {
     words: Vec<Word>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a sign of its own, none excludes another")]
 struct Word {
     term: String,
     start: usize,

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::engine::Reading;
 use super::{BertEmbedder, Shared};
 
-/// A [`Reranker`] by late interaction over an embedder's own token vectors: MaxSim of Khattab and Zaharia, "ColBERT"
+/// A [`Reranker`] by late interaction over an embedder's own token vectors: `MaxSim` of Khattab and Zaharia, `ColBERT`
 /// (SIGIR 2020).
 ///
 /// The score is the mean, over the question's tokens, of the cosine to the nearest token of the passage: -1 to 1, and 0 where

@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn streams_are_measured_alone_together_and_in_layers() {
-        let small = packed(&[0; 60_000]);
-        let large = packed(&[0; 200_000]);
+        let small = packed(&vec![0; 60_000]);
+        let large = packed(&vec![0; 200_000]);
         let nested = packed(&packed(&large));
         let (text, image) = ("/Filter /FlateDecode", "/Subtype /Image /Filter /FlateDecode");
         for (streams, fits) in [

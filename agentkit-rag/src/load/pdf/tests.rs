@@ -13,7 +13,7 @@ fn file(objects: &[String], trailer: &str) -> Vec<u8> {
     let mut pdf = String::from("%PDF-1.7\n");
     let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
     for (object, number) in objects.iter().zip(1..) {
-        write!(table, "{:010} 00000 n \n", pdf.len()).unwrap();
+        writeln!(table, "{:010} 00000 n ", pdf.len()).unwrap();
         write!(pdf, "{number} 0 obj\n{object}\nendobj\n").unwrap();
     }
     let at = pdf.len();
@@ -28,7 +28,8 @@ fn stream(content: &str) -> String {
 
 /// A file whose pages have these contents.
 fn pdf(pages: &[String], trailer: &str, more: &[String]) -> Vec<u8> {
-    let kids: String = (0..pages.len()).map(|page| format!("{} 0 R ", 4 + 2 * page)).collect();
+    let kids: Vec<_> = (0..pages.len()).map(|page| format!("{} 0 R", 4 + 2 * page)).collect();
+    let kids = kids.join(" ");
     let mut objects = vec![
         "<</Type /Catalog /Pages 2 0 R>>".to_owned(),
         format!("<</Type /Pages /Count {} /Kids [{kids}]>>", pages.len()),
@@ -118,7 +119,7 @@ fn endless() -> Vec<u8> {
 #[test]
 fn endless_files_end_at_their_limits() {
     let many: Vec<String> = (0..20).map(|_| lines(&["Page."])).collect();
-    let long = lines(&["tea tea tea tea"; 5_000]);
+    let long = lines(&vec!["tea tea tea tea"; 5_000]);
     let drawn = "0 0 1 1 re f ".repeat(200_000);
     let endless = endless();
     let limits = LoadLimits::default;

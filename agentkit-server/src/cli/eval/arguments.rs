@@ -67,7 +67,7 @@ pub(super) struct Input {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["dataset", "queries", "qrels", "server"])]
     pub(super) chunking: Option<PathBuf>,
     /// How documents are cut with --chunking [default: structure]
-    #[arg(long, value_enum, value_name = "NAME", requires = "chunking")]
+    #[arg(long, value_enum, value_name = "NAME", requires = "chunking", conflicts_with_all = ["dataset", "queries", "qrels"])]
     pub(super) chunker: Option<Cut>,
 }
 

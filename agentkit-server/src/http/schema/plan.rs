@@ -193,7 +193,6 @@ pub(in crate::http) enum DerivationSchema {
         /// How shares are made.
         method: FusionSchema,
         /// The inputs that found it.
-        #[schema(no_recursion)]
         parts: Vec<FusedPartSchema>,
     },
     /// A reranker gave the score.
