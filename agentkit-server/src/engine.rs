@@ -8,7 +8,7 @@ use agentkit_core::{
     Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
     TenantScope,
 };
-use agentkit_rag::answer::{ExtractiveModel, MINILM_SUPPORT, RagAgent};
+use agentkit_rag::answer::{ExtractiveModel, RagAgent};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
 use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
@@ -71,9 +71,6 @@ impl Engine {
             }
         };
         let mut agent = RagAgent::new(Arc::new(index.clone()), model);
-        if abstains(config) {
-            agent = agent.least_support(MINILM_SUPPORT);
-        }
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
@@ -170,11 +167,6 @@ pub(crate) async fn embedder(
         None => ModelStore::from_env()?.fetch(&ModelSpec::minilm(), progress, ctx).await?,
     };
     Ok(Arc::new(BertEmbedder::load_with(folder, BertOptions::default().precision(precision)).await?))
-}
-
-/// Whether support is judged by the threshold that was fixed for the default models; a chat model that reads judges better.
-fn abstains(config: &Config) -> bool {
-    config.chat.is_none() && config.model.is_none() && config.embedder != EmbedderChoice::Hashing
 }
 
 /// The chat model of `config`, fetched first if it is local and not there.
