@@ -16,7 +16,7 @@ use crate::identity::random_hex;
 /// People that are remembered in memory.
 const MAX_KNOWN: u64 = 10_000;
 /// How long they are remembered, and so how long somebody who was just forgotten may go by an old pseudonym.
-pub(crate) const KNOWN: Duration = Duration::from_secs(60);
+pub(crate) const KNOWN: Duration = Duration::from_mins(1);
 
 /// Everybody's pseudonym; cheap to clone.
 #[derive(Clone)]

@@ -17,7 +17,7 @@
 //! | `rate.tenant_requests_per_minute` | `AGENTKIT_RATE__TENANT_REQUESTS_PER_MINUTE` | requests of a tenant |
 //! | `rate.user_tokens_per_day` | `AGENTKIT_RATE__USER_TOKENS_PER_DAY` | model tokens of one user |
 //! | `rate.tenant_tokens_per_day` | `AGENTKIT_RATE__TENANT_TOKENS_PER_DAY` | model tokens of a tenant |
-//! | `oidc.issuer` | `AGENTKIT_OIDC__ISSUER` | an OpenID Connect provider whose tokens count |
+//! | `oidc.issuer` | `AGENTKIT_OIDC__ISSUER` | an `OpenID` Connect provider whose tokens count |
 //! | `oidc.audience` | `AGENTKIT_OIDC__AUDIENCE` | whom its tokens must be meant for |
 //! | `oidc.tenant_claim` | `AGENTKIT_OIDC__TENANT_CLAIM` | the claim that names the tenant, `tenant_id` |
 //! | `oidc.role_claim` | `AGENTKIT_OIDC__ROLE_CLAIM` | the claim that names the roles, `roles` |

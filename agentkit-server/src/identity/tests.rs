@@ -78,7 +78,7 @@ fn what_is_no_key_is_not_taken_for_one() {
 #[tokio::test]
 async fn a_key_ends_when_it_expires_or_is_revoked() {
     let fixture = Fixture::new();
-    let key = fixture.create(|spec| spec.lifetime = Some(Duration::from_secs(60))).await;
+    let key = fixture.create(|spec| spec.lifetime = Some(Duration::from_mins(1))).await;
     fixture.pass(59);
     assert_eq!(fixture.refusal(&key).await, "");
     fixture.pass(1);
@@ -95,7 +95,7 @@ async fn a_key_ends_when_it_expires_or_is_revoked() {
 async fn a_rotated_key_and_its_successor_are_both_good_for_a_while() {
     let fixture = Fixture::new();
     let old = fixture.create(|spec| spec.lifetime = Some(Duration::from_secs(1000))).await;
-    let (new, record) = fixture.keys.rotate(old.id(), Duration::from_secs(60), &fixture.ctx).await.unwrap();
+    let (new, record) = fixture.keys.rotate(old.id(), Duration::from_mins(1), &fixture.ctx).await.unwrap();
     assert_eq!(record.replaces.as_deref(), Some(old.id()));
     fixture.pass(59);
     assert_eq!((fixture.refusal(&old).await, fixture.refusal(&new).await), (String::new(), String::new()));

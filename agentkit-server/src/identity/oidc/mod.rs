@@ -1,4 +1,4 @@
-//! Tokens of an OpenID Connect provider: JWTs whose signature, issuer, audience and time are checked.
+//! Tokens of an `OpenID` Connect provider: JWTs whose signature, issuer, audience and time are checked.
 //!
 //! The provider's keys are found by discovery and fetched again when a token names one that is not known, so its keys
 //! can be rotated at any time. Which algorithms count is fixed by the configuration, never by the token.
