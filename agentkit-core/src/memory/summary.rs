@@ -17,7 +17,7 @@ use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::message::{Message, Part, Role};
-use crate::model::wire::{estimate_tokens, truncate};
+use crate::model::tokens::{estimate_tokens, truncate};
 use crate::model::{ChatModel, ChatRequest, complete};
 use crate::scope::TenantScope;
 

@@ -10,6 +10,7 @@ pub mod ollama;
 pub mod openai;
 mod secret;
 mod stream;
+pub(crate) mod tokens;
 #[cfg(feature = "wire")]
 pub mod wire;
 

@@ -26,8 +26,10 @@ pub use self::checks::CheckAction;
 use self::checks::Guards;
 use self::hooks::Hooks;
 pub use self::hooks::{Observation, RequestPatch, ToolAction};
+#[cfg(feature = "mcp")]
+pub(crate) use self::toolbox::Offered;
 use self::toolbox::ToolSource;
-pub(crate) use self::toolbox::{Offered, Toolbox};
+pub(crate) use self::toolbox::Toolbox;
 use super::run::{Price, Resolution, RunLimits};
 use super::{Agent, AgentInput, AgentReply, AgentStream};
 use crate::checkpoint::{Checkpointer, RunKey};

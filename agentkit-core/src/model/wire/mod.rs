@@ -13,7 +13,6 @@ mod lines;
 mod passages;
 mod request;
 mod sse;
-mod tokens;
 
 pub use self::answer::Answer;
 pub use self::calls::{MAX_CALLS, PartialCall, too_many_calls};
@@ -24,4 +23,4 @@ pub use self::lines::LineDecoder;
 pub use self::passages::render_passages;
 pub use self::request::{Body, Turn, arguments_object, arguments_text, check_request, marked_content, turns};
 pub use self::sse::SseDecoder;
-pub use self::tokens::{estimate_tokens, truncate};
+pub use super::tokens::{estimate_tokens, truncate};
