@@ -47,7 +47,7 @@ impl People {
     }
 
     /// The change by which somebody's pseudonym becomes nobody's.
-    pub(crate) fn forgets(&self, tenant: &TenantId, subject: &str) -> StateChange {
+    pub(crate) fn forgets(tenant: &TenantId, subject: &str) -> StateChange {
         StateChange::delete(space(tenant), subject)
     }
 

@@ -64,7 +64,9 @@ impl StateStore for Broken {
         }
         match self.1 {
             Flaw::IgnoresConditions => {
-                changes.iter_mut().for_each(|change| change.condition = StateCondition::None);
+                for change in &mut changes {
+                    change.condition = StateCondition::None;
+                }
             }
             Flaw::CommitsOneByOne => {
                 for change in changes {
@@ -74,7 +76,11 @@ impl StateStore for Broken {
             }
             Flaw::KeepsWhatIsDeleted => changes.retain(|change| change.value.is_some()),
             Flaw::IgnoresItsContext => return self.0.commit(changes, &RunContext::new()).await,
-            Flaw::TakesLongIds => changes.iter_mut().for_each(|change| change.id.truncate(2048)),
+            Flaw::TakesLongIds => {
+                for change in &mut changes {
+                    change.id.truncate(2048);
+                }
+            }
             _ => {}
         }
         self.0.commit(changes, ctx).await

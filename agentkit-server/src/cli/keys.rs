@@ -7,6 +7,7 @@ use std::time::Duration;
 use agentkit_core::{CollectionName, Result, RunContext, TenantId, TenantScope, TraceContext};
 use agentkit_rag::sqlite::SqliteState;
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 use serde_json::json;
 
 use super::Session;
@@ -210,10 +211,17 @@ fn show(out: Output, record: &KeyRecord) {
 
 fn show_new(out: Output, key: &ApiKey, record: &KeyRecord) {
     out.line(key.expose());
-    let mut object = shown(record);
-    object["event"] = "key".into();
-    object["key"] = key.expose().into();
-    out.object(&object);
+    let new = NewKey { event: "key", key: &key.expose(), record: shown(record) };
+    out.object(&new);
+}
+
+/// A key as it is printed once, when it is made.
+#[derive(Serialize)]
+struct NewKey<'a> {
+    event: &'static str,
+    key: &'a str,
+    #[serde(flatten)]
+    record: serde_json::Value,
 }
 
 /// Everything but the hash.

@@ -204,7 +204,7 @@ async fn run(cli: Cli, out: Output) -> Result<ExitCode> {
         Command::Ingest(arguments) => ingest::run(session, arguments).await,
         Command::Search(arguments) => ask::search(session, arguments).await,
         Command::Ask(arguments) => ask::ask(session, arguments).await,
-        Command::Mcp(arguments) => mcp::run(session, arguments).await,
+        Command::Mcp(arguments) => Box::pin(mcp::run(session, arguments)).await,
         Command::Eval(arguments) => return eval::run(session, arguments).await,
         Command::Backup(arguments) => backup::backup(session, arguments).await,
         Command::Restore(arguments) => backup::restore(session, arguments).await,
@@ -214,7 +214,10 @@ async fn run(cli: Cli, out: Output) -> Result<ExitCode> {
         Command::Keys(action) => keys::run(session, action).await,
         Command::Audit(action) => audit::run(session, action).await,
         Command::Models(action) => models::run(session, action).await,
-        Command::Config(action) => configuration::run(&session, &action),
+        Command::Config(action) => {
+            configuration::run(&session, &action);
+            Ok(())
+        }
     };
     done.map(|()| ExitCode::SUCCESS)
 }

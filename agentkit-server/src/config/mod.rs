@@ -263,12 +263,12 @@ fn limits(reader: &mut Reader) -> Limits {
 
 fn rates(reader: &mut Reader) -> Rates {
     let mut amount = |key| reader.within(key, 1, 1_000_000_000).and_then(|amount| u32::try_from(amount).ok());
-    let mut rates = Rates::default();
-    rates.user_requests_per_minute = amount(USER_REQUESTS);
-    rates.tenant_requests_per_minute = amount(TENANT_REQUESTS);
-    rates.user_tokens_per_day = amount(USER_TOKENS);
-    rates.tenant_tokens_per_day = amount(TENANT_TOKENS);
-    rates
+    Rates {
+        user_requests_per_minute: amount(USER_REQUESTS),
+        tenant_requests_per_minute: amount(TENANT_REQUESTS),
+        user_tokens_per_day: amount(USER_TOKENS),
+        tenant_tokens_per_day: amount(TENANT_TOKENS),
+    }
 }
 
 fn oidc(reader: &mut Reader) -> Option<OidcOptions> {

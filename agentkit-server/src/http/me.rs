@@ -6,6 +6,7 @@ use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -58,10 +59,18 @@ pub(super) async fn export(permit: Permit<Me>, run: Run) -> Response {
     (headers, body).into_response()
 }
 
+/// The first line of an export.
+#[derive(Serialize)]
+struct Person {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    about: AboutMe,
+}
+
 /// Writes the lines; ends when they are read, or nobody reads them any more, or the time of the request is over.
 async fn write(permit: Permit<Me>, run: Run, lines: mpsc::Sender<String>) {
-    let mut person = json!(about(&permit));
-    person["type"] = "person".into();
+    let person = json!(Person { kind: "person", about: about(&permit) });
     // A reader that is gone is noticed by the next line.
     let _ = lines.send(format!("{person}\n")).await;
     let personal = permit.personal();

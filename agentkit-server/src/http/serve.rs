@@ -70,17 +70,18 @@ async fn accept(listener: &TcpListener, state: &AppState, connections: &Graceful
     let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => match room.clone().try_acquire_owned() {
-                Ok(place) => {
-                    let served = connection(stream, router.clone(), limits, connections.watcher());
-                    tokio::spawn(async move {
-                        served.await;
-                        drop(place);
-                    });
-                }
-                // Its client sees that the connection was closed and may come again.
-                Err(_) => tracing::warn!(most = limits.max_connections, "a connection too many was closed"),
-            },
+            Ok((stream, _)) => {
+                let Ok(place) = room.clone().try_acquire_owned() else {
+                    // Its client sees that the connection was closed and may come again.
+                    tracing::warn!(most = limits.max_connections, "a connection too many was closed");
+                    continue;
+                };
+                let served = connection(stream, router.clone(), limits, connections.watcher());
+                tokio::spawn(async move {
+                    served.await;
+                    drop(place);
+                });
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
                 tokio::time::sleep(BREATH).await;

@@ -76,7 +76,11 @@ pub(crate) fn random_hex<const N: usize>() -> Result<String> {
         Error::new(agentkit_core::ErrorKind::Unavailable, "get random numbers from the machine")
             .with_source(error)
     })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0xf])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect())
 }
 
 fn is_hex<const N: usize>(text: &str) -> bool {

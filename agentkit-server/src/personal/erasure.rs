@@ -67,7 +67,7 @@ impl Erasure {
             StateChange::put(jobs(&scope), job.id.as_str(), records::encode(&job)?)
                 .when(StateCondition::Absent),
             StateChange::put(unfinished(), job.id.as_str(), tenant.as_str()),
-            self.people.forgets(tenant, subject),
+            People::forgets(tenant, subject),
         ];
         self.services.state.commit(changes, ctx).await?;
         self.people.forgotten(tenant, subject);

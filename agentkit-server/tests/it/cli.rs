@@ -58,13 +58,16 @@ impl Server {
     pub(crate) fn start(folder: &Folder) -> Self {
         let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut key = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Ends the child also when an assertion below fails.
+        let mut server = Self { child, url: String::new(), key: String::new() };
+        for line in lines {
             let said: Value = serde_json::from_str(&line.unwrap()).unwrap();
             if said["event"] == "serving" {
-                return Self { child, url: said["url"].as_str().unwrap().to_owned(), key };
+                said["url"].as_str().unwrap().clone_into(&mut server.url);
+                return server;
             }
-            said["key"].as_str().unwrap().clone_into(&mut key);
+            said["key"].as_str().unwrap().clone_into(&mut server.key);
         }
         panic!("the server ended before it served");
     }

@@ -73,7 +73,9 @@ impl Limiter {
             let limit = open.iter().map(|bucket| u64::from(bucket.rate().amount)).min().unwrap_or_default();
             return Err(Standing { limit, remaining: 0, reset: wait });
         }
-        open.iter_mut().for_each(|bucket| bucket.take(1));
+        for bucket in &mut open {
+            bucket.take(1);
+        }
         Ok(open.iter().map(|bucket| standing(bucket)).min_by_key(|standing| standing.remaining))
     }
 
