@@ -30,6 +30,7 @@ mod scope;
 mod state;
 mod stream;
 mod structured;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tool;

@@ -77,6 +77,15 @@ pub trait DocumentStore: Send + Sync {
     /// # Errors
     /// Corrupt, unavailable, or stopped.
     async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats>;
+
+    /// How much all collections hold that were used since the store was opened, of all tenants.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Unavailable, or stopped.
+    async fn totals(&self, ctx: &RunContext) -> Result<StoreTotals>;
 }
 
 /// What an upsert did.
@@ -150,5 +159,18 @@ pub struct StoreStats {
     /// Chunks.
     pub chunks: u64,
     /// The state of the index; grows with every commit.
+    pub generation: u64,
+}
+
+/// How much all collections of a store hold together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreTotals {
+    /// Collections in use since the store was opened.
+    pub collections: u64,
+    /// Their documents.
+    pub documents: u64,
+    /// Their chunks.
+    pub chunks: u64,
+    /// The sum of their states; grows with every commit.
     pub generation: u64,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
+use agentkit_core::telemetry::Traced;
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
     Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
@@ -18,7 +19,7 @@ use async_trait::async_trait;
 
 use crate::Services;
 use crate::config::{ChatConfig, Config, EmbedderChoice, HostedChat, LocalChatConfig};
-use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};
+use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, StoreTotals, Upserted};
 
 /// The index within the data directory.
 pub(crate) const INDEX: &str = "index";
@@ -61,8 +62,8 @@ impl Engine {
         if access == Access::ReadOnly && !folder.is_dir() {
             return Err(nothing_there(config));
         }
-        let embedder = embedder(config, progress, ctx).await?;
-        let model = chat_model(config.chat.as_ref(), progress, ctx).await?;
+        let embedder = Arc::new(Traced::new(embedder(config, progress, ctx).await?));
+        let model = Arc::new(Traced::new(chat_model(config.chat.as_ref(), progress, ctx).await?));
         let (index, memory) = match access {
             Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
             Access::ReadWrite => {
@@ -70,11 +71,11 @@ impl Engine {
                 (index, Some(SqliteMemory::open(&config.data_dir.join(SESSIONS)).await?))
             }
         };
-        let mut agent = RagAgent::new(Arc::new(index.clone()), model);
+        let mut agent = RagAgent::new(traced(&index), model);
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
-        Ok(Self { index, agent: Arc::new(agent), memory })
+        Ok(Self { index, agent: Arc::new(Traced::new(Arc::new(agent))), memory })
     }
 
     /// Answers messages.
@@ -86,7 +87,7 @@ impl Engine {
     /// Finds passages.
     #[must_use]
     pub fn retriever(&self) -> Arc<dyn Retriever> {
-        Arc::new(self.index.clone())
+        traced(&self.index)
     }
 
     /// The index itself.
@@ -136,6 +137,10 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("read_only", &self.memory.is_none()).finish_non_exhaustive()
     }
+}
+
+fn traced(index: &Index) -> Arc<dyn Retriever> {
+    Arc::new(Traced::new(Arc::new(index.clone())))
 }
 
 /// The index of the data directory, whatever model it was made with; what needs that model is refused.
@@ -250,6 +255,17 @@ impl DocumentStore for IndexedDocuments {
     async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats> {
         let IndexStats { documents, chunks, generation, .. } = ctx.run(self.0.stats(scope)).await?;
         Ok(StoreStats { documents, chunks, generation })
+    }
+
+    async fn totals(&self, ctx: &RunContext) -> Result<StoreTotals> {
+        let in_use = ctx.run(async { Ok(self.0.in_use().await) }).await?;
+        let sum = |of: fn(&IndexStats) -> u64| in_use.iter().map(of).sum();
+        Ok(StoreTotals {
+            collections: in_use.len() as u64,
+            documents: sum(|stats| stats.documents),
+            chunks: sum(|stats| stats.chunks),
+            generation: sum(|stats| stats.generation),
+        })
     }
 }
 

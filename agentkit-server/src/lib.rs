@@ -29,9 +29,10 @@ mod people;
 mod personal;
 mod records;
 pub mod synthetic;
+pub mod telemetry;
 
 pub use clock::{Clock, Timestamp};
-pub use documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};
+pub use documents::{Document, DocumentEntry, DocumentStore, StoreStats, StoreTotals, Upserted};
 pub use engine::{Access, Engine};
 
 use std::fmt;

@@ -18,17 +18,16 @@ mod remote;
 mod serve;
 mod signals;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use agentkit_core::{CollectionName, Error, Result, RunContext, TenantScope};
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use self::output::Output;
 use crate::config::{Config, EmbedderChoice, Flags, Secret};
+use crate::telemetry::{self, Metrics};
 
 /// How long work off the async threads may take to notice that the command is over.
 const LAST_WORK: Duration = Duration::from_secs(2);
@@ -156,6 +155,7 @@ struct Session {
     api_key: Option<Secret>,
     out: Output,
     ctx: RunContext,
+    metrics: Metrics,
 }
 
 /// Runs the command that the process was started with.
@@ -173,32 +173,35 @@ pub fn main() -> ExitCode {
 }
 
 fn start(cli: Cli, out: Output) -> Result<ExitCode> {
-    log_to_stderr(&cli)?;
+    let Common { listen, data_dir, config: file, model, embedder, .. } = &cli.common;
+    let flags = Flags {
+        listen: listen.clone(),
+        data_dir: data_dir.clone(),
+        embedder: *embedder,
+        model: model.clone(),
+    };
+    let config = Config::load(file.as_deref(), &flags)?;
+    let metrics = Metrics::with_tenants(config.telemetry.metrics_tenants.iter().cloned());
+    start_telemetry(&cli, &metrics)?;
+    let api_key = cli.common.api_key.clone().map(Secret::new);
+    let session = Session { config, api_key, out, ctx: RunContext::new(), metrics };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("start the async runtime", error))?;
-    let done = runtime.block_on(Box::pin(run(cli, out)));
+    let done = runtime.block_on(Box::pin(run(cli.command, session)));
     runtime.shutdown_timeout(LAST_WORK);
     done
 }
 
-fn log_to_stderr(cli: &Cli) -> Result<()> {
-    let usual =
-        if matches!(cli.command, Command::Serve(_) | Command::Demo) { "info,tantivy=warn" } else { "warn" };
-    let filter = EnvFilter::try_new(cli.common.log.as_deref().unwrap_or(usual))
-        .map_err(|error| Error::invalid_input("read the log filter").with_source(error))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    log.try_init().map_err(|error| Error::internal(format!("start the log: {error}")))
+/// Only what serves counts.
+fn start_telemetry(cli: &Cli, metrics: &Metrics) -> Result<()> {
+    let serves = matches!(cli.command, Command::Serve(_) | Command::Demo);
+    let usual = if serves { "info,tantivy=warn" } else { "warn" };
+    let filter = cli.common.log.as_deref().unwrap_or(usual);
+    telemetry::start(filter, serves.then(|| metrics.clone()))
 }
 
-async fn run(cli: Cli, out: Output) -> Result<ExitCode> {
-    let Common { listen, data_dir, config: file, model, embedder, api_key, .. } = cli.common;
-    let flags = Flags { listen, data_dir, embedder, model };
-    let config = Config::load(file.as_deref(), &flags)?;
-    let session = Session { config, api_key: api_key.map(Secret::new), out, ctx: RunContext::new() };
-    let done = match cli.command {
+async fn run(command: Command, session: Session) -> Result<ExitCode> {
+    let done = match command {
         Command::Demo => demo::run(session).await,
         Command::Serve(arguments) => serve::run(session, arguments).await,
         Command::Ingest(arguments) => ingest::run(session, arguments).await,

@@ -29,6 +29,8 @@
 //! | `chat.api_key` | `AGENTKIT_CHAT__API_KEY` | its key, if it needs one |
 //! | `chat.context_tokens` | `AGENTKIT_CHAT__CONTEXT_TOKENS` | most tokens of a conversation with a local model, 4096 |
 //! | `chat.parallel` | `AGENTKIT_CHAT__PARALLEL` | answers that a local model makes at the same time, 1 |
+//! | `metrics.listen` | `AGENTKIT_METRICS__LISTEN` | an address of its own for metrics and health |
+//! | `metrics.tenants` | `AGENTKIT_METRICS__TENANTS` | tenants whose requests are counted each |
 //!
 //! More variables stand for flags: `AGENTKIT_CONFIG` for `--config`, `AGENTKIT_LOG` for `--log`, `AGENTKIT_API_KEY` for
 //! `--api-key`. Models are kept
@@ -37,6 +39,7 @@
 mod chat;
 mod reader;
 mod secret;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +55,7 @@ use serde::{Deserialize, Serialize};
 pub use self::chat::{ChatConfig, HostedChat, LocalChatConfig};
 use self::reader::Reader;
 pub use self::secret::Secret;
+pub use self::telemetry::TelemetryConfig;
 use crate::http::{Limits, Rates};
 use crate::identity::{Oidc, OidcOptions};
 
@@ -84,6 +88,8 @@ pub struct Config {
     pub chat: Option<ChatConfig>,
     /// A provider whose tokens count as credentials.
     pub oidc: Option<OidcOptions>,
+    /// What the service tells about itself.
+    pub telemetry: TelemetryConfig,
 }
 
 /// An embedding model by name.
@@ -129,6 +135,7 @@ impl Default for Config {
             limits: Limits::default(),
             chat: None,
             oidc: None,
+            telemetry: TelemetryConfig::default(),
         }
     }
 }
@@ -165,6 +172,7 @@ impl Config {
             limits: limits(&mut reader),
             chat: chat::read(&mut reader),
             oidc: oidc(&mut reader),
+            telemetry: telemetry::read(&mut reader),
         };
         reader.finish()?;
         Ok(config)
@@ -201,6 +209,7 @@ impl Config {
         entries.extend(self.wire_entries());
         entries.extend(self.model.as_deref().map(|model| ("model", folder(model))));
         entries.extend(self.rate_entries());
+        entries.extend(self.telemetry.entries());
         entries.extend(self.oidc.iter().flat_map(oidc_entries));
         entries.extend(self.chat.iter().flat_map(ChatConfig::entries));
         entries

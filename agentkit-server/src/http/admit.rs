@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::problem::{Problem, ProblemKind};
 use super::state::{AppState, Caller};
+use crate::telemetry::Refusal;
 
 /// The right to work on a request. The work stops and the slot is free again when the last clone is dropped:
 /// with the handler, or with the stream it returned.
@@ -39,6 +40,7 @@ impl Drop for Held {
 /// Runs the request if there is a slot for it.
 pub(super) async fn admit(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let Ok(slot) = state.slots().clone().try_acquire_owned() else {
+        state.metrics().refused(Refusal::Concurrency);
         let most = state.limits().max_concurrent_requests;
         let detail = format!("the service already works on {most} requests; try again in a moment");
         return Problem::new(ProblemKind::Overloaded, detail).into_response();

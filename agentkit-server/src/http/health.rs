@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Json, Router, routing};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,6 +21,11 @@ pub(super) struct Health {
     /// What the service needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dependencies: Vec<Dependency>,
+}
+
+/// The routes of this file.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new().route("/health/live", routing::get(live)).route("/health/ready", routing::get(ready))
 }
 
 /// Whether the process answers at all.

@@ -1,6 +1,6 @@
 //! The HTTP interface: routes over the contracts, and everything that stands before them.
 //!
-//! A request passes, outermost first: `trace` (trace id, problem documents), panics, where no credential is asked for
+//! A request passes, outermost first: `measure` (metrics), `trace` (trace id, problem documents), panics, where no credential is asked for
 //! `hosts` (DNS rebinding), then for routes that touch data `state::authenticate` (who is asking), `state::limit`
 //! (how often), `admit` (shedding, deadline, cancellation) and `state::audit`. What a handler needs it asks for as an extractor; without a
 //! `state::Permit` it cannot touch data, without `admit::Run` it cannot work.
@@ -15,6 +15,8 @@ mod health;
 mod hosts;
 mod mcp;
 mod me;
+mod measure;
+mod metrics;
 mod openapi;
 mod page;
 mod problem;
@@ -35,6 +37,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::body::MAX_DOCUMENT_BYTES;
 pub use self::problem::{Problem, ProblemKind};
+pub(crate) use self::serve::serve_operator;
 pub use self::serve::serve;
 pub use self::state::{AppState, Limits, Rates};
 pub(crate) use self::wire::PutDocument;
@@ -55,6 +58,9 @@ pub fn router(state: AppState) -> Router {
         let methods = methods.route_layer(limited.clone()).route_layer(authenticated.clone());
         router = router.route(path, methods);
     }
+    for (path, methods) in operator_routes() {
+        router = router.route(path, methods.route_layer(authenticated.clone()));
+    }
     for (path, methods) in open_routes().into_iter().chain(page::routes()) {
         router = router.route(path, methods);
     }
@@ -65,13 +71,14 @@ pub fn router(state: AppState) -> Router {
     router
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(middleware::from_fn(trace::trace))
+        .layer(middleware::from_fn_with_state(state.clone(), measure::measure))
         .with_state(state)
 }
 
 /// The documented routes' paths, as the router spells them.
 #[must_use]
 pub fn documented_paths() -> Vec<&'static str> {
-    data_routes().iter().chain(&open_routes()).map(|(path, _)| *path).collect()
+    data_routes().iter().chain(&operator_routes()).chain(&open_routes()).map(|(path, _)| *path).collect()
 }
 
 type Routes = Vec<(&'static str, MethodRouter<AppState>)>;
@@ -100,6 +107,11 @@ fn data_routes() -> Routes {
         ("/me/export", routing::get(me::export)),
         ("/jobs/{id}", routing::get(me::job)),
     ]
+}
+
+/// What operators use: a credential is asked for, but there is always room for them, and nothing of it is recorded.
+fn operator_routes() -> Routes {
+    vec![("/metrics", routing::get(metrics::metrics))]
 }
 
 fn open_routes() -> Routes {

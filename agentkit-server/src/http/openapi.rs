@@ -30,6 +30,7 @@ use utoipa::OpenApi;
         super::me::delete,
         super::me::job,
         super::audit::list,
+        super::metrics::metrics,
         super::health::live,
         super::health::ready,
         openapi,

@@ -205,6 +205,11 @@ impl Problem {
         self
     }
 
+    /// What went wrong.
+    pub(super) fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
     /// The document, told where and in which trace it happened.
     pub(super) fn render(&self, instance: &str, trace_id: &str) -> Response {
         let document = ProblemDocument {

@@ -18,8 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use self::patient::Patient;
-use super::router;
 use super::state::{AppState, Limits};
+use super::{metrics, router};
+use crate::telemetry::Refusal;
 
 /// How long stopped requests may take to send their last event.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -46,7 +47,7 @@ pub async fn serve(
     let connections = GracefulShutdown::new();
     tokio::select! {
         () = shutdown => {}
-        () = accept(&listener, &state, &connections) => {}
+        () = accept(&listener, &state, router(state.clone()), &connections) => {}
     }
     drop(listener);
     tracing::info!("shutting down: waiting for running requests");
@@ -64,21 +65,30 @@ pub async fn serve(
     Ok(())
 }
 
+/// Serves metrics and health without a credential on an address of their own, for ever.
+pub(crate) async fn serve_operator(listener: TcpListener, state: AppState) {
+    accept(&listener, &state, metrics::router(state.clone()), &GracefulShutdown::new()).await;
+}
+
 /// Takes connections, for ever.
-async fn accept(listener: &TcpListener, state: &AppState, connections: &GracefulShutdown) {
-    let (limits, router) = (*state.limits(), router(state.clone()));
+async fn accept(listener: &TcpListener, state: &AppState, router: Router, connections: &GracefulShutdown) {
+    let limits = *state.limits();
     let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
                     // Its client sees that the connection was closed and may come again.
+                    state.metrics().refused(Refusal::Connections);
                     tracing::warn!(most = limits.max_connections, "a connection too many was closed");
                     continue;
                 };
                 let served = connection(stream, router.clone(), limits, connections.watcher());
+                let metrics = state.metrics().clone();
                 tokio::spawn(async move {
+                    metrics.connected();
                     served.await;
+                    metrics.disconnected();
                     drop(place);
                 });
             }

@@ -21,13 +21,14 @@ pub(super) use self::health::Dependency;
 use self::limit::Limiter;
 pub use self::limit::Rates;
 pub(super) use self::limit::limit;
-pub(super) use self::permit::{Ask, Audit, Caller, Me, Own, Permit, Read, Review, Write};
+pub(super) use self::permit::{Ask, Audit, Caller, Me, Observe, Own, Permit, Read, Review, Write};
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::identity::Authenticator;
 use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
+use crate::telemetry::Metrics;
 
 /// How much the service takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,6 +79,7 @@ struct Shared {
     people: People,
     limiter: Limiter,
     limits: Limits,
+    metrics: Metrics,
     root: RunContext,
     slots: Arc<Semaphore>,
     draining: CancellationToken,
@@ -87,6 +89,17 @@ impl AppState {
     /// Serves `services` within `limits` to those whom `authenticator` knows.
     #[must_use]
     pub fn new(services: Services, authenticator: Authenticator, limits: Limits) -> Self {
+        Self::measured(services, authenticator, limits, Metrics::new())
+    }
+
+    /// The same, counting into `metrics`.
+    #[must_use]
+    pub fn measured(
+        services: Services,
+        authenticator: Authenticator,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Self {
         let slots = limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
         let clock = Clock::system();
         Self(Arc::new(Shared {
@@ -97,6 +110,7 @@ impl AppState {
             services,
             authenticator,
             limits,
+            metrics,
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
             draining: CancellationToken::new(),
@@ -147,6 +161,10 @@ impl AppState {
         let Shared { services, people, clock, limits, .. } = &*self.0;
         let (services, people, clock) = (services.clone(), people.clone(), clock.clone());
         Erasure { services, people, clock, wait: limits.request_timeout + KNOWN }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     pub(super) fn limits(&self) -> &Limits {

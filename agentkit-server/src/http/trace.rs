@@ -50,6 +50,7 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         Problem::new(kind, format!("the request was refused with status {status}"))
     });
     let mut rendered = problem.render(path, &trace.trace_id());
+    rendered.extensions_mut().insert(problem.kind());
     let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
     let told = response.headers().iter().filter(|(name, _)| tells(name));
     rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));

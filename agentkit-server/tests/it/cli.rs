@@ -52,22 +52,33 @@ pub(crate) struct Server {
     pub(crate) url: String,
     /// The key of the first start; empty at later ones.
     pub(crate) key: String,
+    /// Where metrics are read without a credential, if that was set.
+    pub(crate) operators: String,
 }
 
 impl Server {
     pub(crate) fn start(folder: &Folder) -> Self {
+        Self::with(folder, &[])
+    }
+
+    /// A server with these variables in its environment.
+    pub(crate) fn with(folder: &Folder, variables: &[(&str, &str)]) -> Self {
         let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+        command.envs(variables.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // Ends the child also when an assertion below fails.
-        let mut server = Self { child, url: String::new(), key: String::new() };
+        let mut server = Self { child, url: String::new(), key: String::new(), operators: String::new() };
         for line in lines {
             let said: Value = serde_json::from_str(&line.unwrap()).unwrap();
             if said["event"] == "serving" {
                 said["url"].as_str().unwrap().clone_into(&mut server.url);
                 return server;
             }
-            said["key"].as_str().unwrap().clone_into(&mut server.key);
+            match said["event"].as_str() {
+                Some("metrics") => said["url"].as_str().unwrap().clone_into(&mut server.operators),
+                _ => said["key"].as_str().unwrap().clone_into(&mut server.key),
+            }
         }
         panic!("the server ended before it served");
     }

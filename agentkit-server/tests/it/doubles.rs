@@ -11,7 +11,7 @@ use agentkit_core::{
     Retriever, RunContext, SearchRequest, SearchResponse, SessionKey, Source, Span, TenantScope, Usage,
 };
 use agentkit_rag::SourceDocument;
-use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, Upserted};
+use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, StoreTotals, Upserted};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
@@ -216,6 +216,11 @@ impl DocumentStore for DoubleDocuments {
         self.check()?;
         let documents = self.kept.lock().unwrap().len() as u64;
         Ok(StoreStats { documents, chunks: documents, generation: 1 })
+    }
+
+    async fn totals(&self, _ctx: &RunContext) -> Result<StoreTotals> {
+        let documents = self.kept.lock().unwrap().len() as u64;
+        Ok(StoreTotals { collections: 1, documents, chunks: documents, generation: 1 })
     }
 }
 

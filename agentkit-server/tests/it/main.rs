@@ -22,6 +22,7 @@ mod ingest;
 mod kill;
 mod lifecycle;
 mod mcp;
+mod metrics;
 mod oidc;
 mod personal;
 mod support;

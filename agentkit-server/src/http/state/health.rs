@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::AppState;
+use crate::telemetry::Dependencies;
 
 /// The state of something the service needs.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -25,6 +26,19 @@ impl Dependency {
 }
 
 impl AppState {
+    /// Brings up to date what the metrics say about the index and the dependencies.
+    pub(in crate::http) async fn take_stock(&self, ctx: &RunContext) {
+        let (dependencies, totals) =
+            tokio::join!(self.dependencies(ctx), ctx.run(self.0.services.documents.totals(ctx)));
+        let each: Vec<_> = dependencies.iter().map(|each| (&*each.name, each.failed().is_none())).collect();
+        let ready = !self.is_draining() && each.iter().all(|(_, usable)| *usable);
+        self.0.metrics.dependencies(&Dependencies { ready, each });
+        // A store that cannot be read is told by its dependency; its last size stands.
+        if let Ok(totals) = totals {
+            self.0.metrics.index(totals);
+        }
+    }
+
     /// Every dependency with its state. How much is there is told only where everybody may know.
     pub(in crate::http) async fn dependencies(&self, ctx: &RunContext) -> Vec<Dependency> {
         let (services, scope) = (&self.0.services, TenantScope::local());

@@ -16,6 +16,7 @@ use super::AppState;
 use super::permit::Caller;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::identity::Principal;
+use crate::telemetry::Refusal;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -134,9 +135,11 @@ pub(in crate::http) async fn limit(State(state): State<AppState>, request: Reque
         return Problem::new(ProblemKind::Internal, "the route stands outside the authentication")
             .into_response();
     };
+    state.metrics().request_of(&caller.principal.tenant);
     match state.0.limiter.enter(&caller.principal) {
         Ok(standing) => told(next.run(request).await, standing),
         Err(standing) => {
+            state.metrics().refused(Refusal::Requests);
             let detail = format!("more than {} requests a minute; send fewer", standing.limit);
             let problem = Problem::new(ProblemKind::RateLimited, detail).retry_after(standing.reset);
             told(problem.into_response(), Some(standing))

@@ -20,6 +20,7 @@ use crate::identity::{Principal, Role};
 use crate::mcp::Sources;
 use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
 use crate::records::{self, Kept};
+use crate::telemetry::Refusal;
 
 /// Somebody who is asking, and the pseudonym they go by.
 #[derive(Debug)]
@@ -80,6 +81,11 @@ action! {
 action! {
     /// Read the audit trail.
     Audit, "read the audit trail", Role::Admin | Role::Auditor
+}
+
+action! {
+    /// See how the service is doing, for all tenants.
+    Observe, "see how the service is doing", Role::Admin | Role::Auditor
 }
 
 /// The right of the one who is asking to do `A`.
@@ -174,6 +180,7 @@ impl Permit<Ask> {
         match self.state.0.limiter.tokens_left(&self.caller.principal) {
             Ok(_) => Ok(&*self.state.0.services.agent),
             Err(wait) => {
+                self.state.metrics().refused(Refusal::Tokens);
                 let detail = "the budget of model tokens is used up; it comes back by and by";
                 Err(Problem::new(ProblemKind::RateLimited, detail).retry_after(wait))
             }
@@ -211,6 +218,17 @@ impl Permit<Write> {
 impl Permit<Audit> {
     pub(in crate::http) fn audit(&self) -> &AuditLog {
         &self.state.0.audit
+    }
+}
+
+impl Permit<Observe> {
+    /// The service as a whole, which is for those who run the machine: the admins and auditors of its own tenant.
+    pub(in crate::http) fn service(&self) -> Result<&AppState, Problem> {
+        if self.caller.principal.tenant == *TenantScope::local().tenant() {
+            return Ok(&self.state);
+        }
+        let detail = "only the tenant that the machine itself is may see how the service is doing";
+        Err(Problem::new(ProblemKind::Forbidden, detail))
     }
 }
 
