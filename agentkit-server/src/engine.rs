@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use crate::Services;
 use crate::config::{ChatConfig, Config, EmbedderChoice, HostedChat, LocalChatConfig};
 use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, StoreTotals, Upserted};
+use crate::renewable::Renewable;
 
 /// The index within the data directory.
 pub(crate) const INDEX: &str = "index";
@@ -40,6 +41,7 @@ pub enum Access {
 pub struct Engine {
     index: Index,
     agent: Arc<dyn Agent>,
+    chat: Arc<Renewable>,
     memory: Option<SqliteMemory>,
 }
 
@@ -63,7 +65,8 @@ impl Engine {
             return Err(nothing_there(config));
         }
         let embedder = Arc::new(Traced::new(embedder(config, progress, ctx).await?));
-        let model = Arc::new(Traced::new(chat_model(config.chat.as_ref(), progress, ctx).await?));
+        let chat = Arc::new(Renewable::new(chat_model(config.chat.as_ref(), progress, ctx).await?));
+        let model = Arc::new(Traced::new(chat.clone()));
         let (index, memory) = match access {
             Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
             Access::ReadWrite => {
@@ -75,7 +78,7 @@ impl Engine {
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
-        Ok(Self { index, agent: Arc::new(Traced::new(Arc::new(agent))), memory })
+        Ok(Self { index, agent: Arc::new(Traced::new(Arc::new(agent))), chat, memory })
     }
 
     /// Answers messages.
@@ -88,6 +91,11 @@ impl Engine {
     #[must_use]
     pub fn retriever(&self) -> Arc<dyn Retriever> {
         traced(&self.index)
+    }
+
+    /// The chat model, to be replaced.
+    pub(crate) fn chat(&self) -> Arc<Renewable> {
+        self.chat.clone()
     }
 
     /// The index itself.
@@ -187,7 +195,8 @@ pub(crate) async fn chat_model(
     }
 }
 
-fn hosted(chat: &HostedChat) -> Result<Arc<dyn ChatModel>> {
+/// A model behind an OpenAI-compatible interface.
+pub(crate) fn hosted(chat: &HostedChat) -> Result<Arc<dyn ChatModel>> {
     let mut options = OpenAiOptions::new(chat.base_url.as_str(), chat.model.as_str());
     if let Some(key) = &chat.api_key {
         options = options.api_key(key.expose());

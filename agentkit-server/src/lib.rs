@@ -28,6 +28,7 @@ mod mcp;
 mod people;
 mod personal;
 mod records;
+mod renewable;
 pub mod synthetic;
 pub mod telemetry;
 

@@ -6,7 +6,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::watched::Watched;
-use super::{TARGET, Traced, failed, name};
+use super::{TARGET, Traced, count, failed, name};
 use crate::agent::{Agent, AgentEventKind, AgentInput, AgentStream};
 use crate::context::RunContext;
 use crate::error::Result;
@@ -48,11 +48,11 @@ fn span(agent: &str) -> Span {
 fn note(span: &Span, event: &AgentEventKind) {
     match event {
         AgentEventKind::Retrieved { sources, .. } => {
-            span.record("agentkit.sources", sources.len() as u64);
+            span.record("agentkit.sources", count(sources.len()));
         }
         AgentEventKind::Usage(usage) => {
-            span.record("gen_ai.usage.input_tokens", usage.input_tokens);
-            span.record("gen_ai.usage.output_tokens", usage.output_tokens);
+            span.record("gen_ai.usage.input_tokens", count(usage.input_tokens));
+            span.record("gen_ai.usage.output_tokens", count(usage.output_tokens));
         }
         AgentEventKind::Done { outcome } => {
             span.record("agentkit.outcome", name(outcome));

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use super::{TARGET, Traced, failed, name};
+use super::{TARGET, Traced, count, failed, name};
 use crate::context::RunContext;
 use crate::embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 use crate::error::Result;
@@ -35,8 +35,8 @@ fn span(identity: &EmbedderIdentity, side: EmbedSide, texts: usize) -> Span {
         "error.type" = Empty,
         gen_ai.operation.name = "embeddings",
         gen_ai.request.model = identity.name,
-        gen_ai.embeddings.dimension.count = identity.dimension as u64,
+        gen_ai.embeddings.dimension.count = count(identity.dimension),
         agentkit.side = name(&side),
-        agentkit.texts = texts as u64,
+        agentkit.texts = count(texts),
     )
 }

@@ -83,7 +83,7 @@ pub fn leg<T>(name: &'static str, work: impl FnOnce() -> T) -> T {
 /// Tells that a job came out of a queue: how long it had waited, and how many are waiting still.
 pub fn dequeued(queue: &'static str, waited: Duration, left: usize) {
     let seconds = waited.as_secs_f64();
-    let waiting = left as u64;
+    let waiting = count(left);
     tracing::debug!(
         target: TARGET,
         { agentkit.queue = queue, agentkit.waited = seconds, agentkit.waiting = waiting },
@@ -100,6 +100,11 @@ pub fn looked_up(cache: &'static str, found: bool) {
 fn failed(span: &Span, error: &Error) {
     span.record("error.type", name(&error.kind()));
     span.record("otel.status_code", "ERROR");
+}
+
+/// A number as traces know them.
+fn count(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
 }
 
 /// How a value without content of its own is called on the wire.

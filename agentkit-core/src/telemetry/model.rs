@@ -6,7 +6,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::watched::Watched;
-use super::{TARGET, Traced, failed, name};
+use super::{TARGET, Traced, count, failed, name};
 use crate::context::RunContext;
 use crate::error::Result;
 use crate::model::{ChatEvent, ChatModel, ChatRequest, ChatStream, ModelInfo};
@@ -43,9 +43,9 @@ fn span(info: &ModelInfo, request: &ChatRequest) -> Span {
         gen_ai.provider.name = info.provider,
         gen_ai.request.model = info.name,
         gen_ai.request.stream = true,
-        gen_ai.request.max_tokens = request.max_tokens,
+        gen_ai.request.max_tokens = request.max_tokens.map(i64::from),
         gen_ai.request.temperature = request.temperature,
-        gen_ai.request.seed = request.seed,
+        gen_ai.request.seed = request.seed.map(count),
         agentkit.finish_reason = Empty,
         gen_ai.response.time_to_first_chunk = Empty,
         gen_ai.usage.input_tokens = Empty,
@@ -56,8 +56,8 @@ fn span(info: &ModelInfo, request: &ChatRequest) -> Span {
 fn note(span: &Span, event: &ChatEvent) {
     match event {
         ChatEvent::Usage(usage) => {
-            span.record("gen_ai.usage.input_tokens", usage.input_tokens);
-            span.record("gen_ai.usage.output_tokens", usage.output_tokens);
+            span.record("gen_ai.usage.input_tokens", count(usage.input_tokens));
+            span.record("gen_ai.usage.output_tokens", count(usage.output_tokens));
         }
         ChatEvent::Finished { reason } => {
             span.record("agentkit.finish_reason", name(reason));

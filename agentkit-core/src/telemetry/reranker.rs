@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
-use super::{TARGET, Traced, failed};
+use super::{TARGET, Traced, count, failed};
 use crate::context::RunContext;
 use crate::error::Result;
 use crate::rerank::Reranker;
@@ -24,7 +24,7 @@ impl<R: Reranker + ?Sized> Reranker for Traced<R> {
             otel.status_code = Empty,
             "error.type" = Empty,
             agentkit.reranker = name,
-            agentkit.passages = passages.len() as u64,
+            agentkit.passages = count(passages.len()),
         );
         let scores = self.inner.rerank(query, passages, ctx).instrument(span.clone()).await;
         scores.inspect_err(|error| failed(&span, error))

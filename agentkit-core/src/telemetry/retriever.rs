@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use super::{TARGET, Traced, failed};
+use super::{TARGET, Traced, count, failed};
 use crate::context::RunContext;
 use crate::error::Result;
 use crate::retrieve::{Expansion, Hit, Retriever, SearchRequest, SearchResponse};
@@ -16,8 +16,8 @@ impl<R: Retriever + ?Sized> Retriever for Traced<R> {
         let found = self.inner.search(request, ctx).instrument(span.clone()).await;
         match &found {
             Ok(found) => {
-                span.record("agentkit.hits", found.hits.len() as u64);
-                span.record("agentkit.generation", found.generation);
+                span.record("agentkit.hits", count(found.hits.len()));
+                span.record("agentkit.generation", count(found.generation));
             }
             Err(error) => failed(&span, error),
         }
@@ -45,7 +45,7 @@ fn span(request: &SearchRequest) -> Span {
         "error.type" = Empty,
         gen_ai.operation.name = "retrieval",
         gen_ai.data_source.id = %collection,
-        agentkit.top_k = request.top_k as u64,
+        agentkit.top_k = count(request.top_k),
         agentkit.hits = Empty,
         agentkit.generation = Empty,
     )

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::output::Unit;
+use super::reload::Running;
 use super::{Session, keys, signals};
 use crate::clock::Clock;
 use crate::engine::{Access, Engine};
@@ -56,18 +57,25 @@ pub(super) async fn until_stopped(
     session.out.object(&serde_json::json!({"event": "serving", "url": url}));
     let resumed = tokio::spawn(resume(state.clone()));
     let upkeep = tokio::spawn(keep_up(state.clone(), session.config.limits.audit_retention));
+    let reloads = tokio::spawn(running(session, &engine).follow(signals::reloads()));
     let stop = session.ctx.clone();
     let served = http::serve(listener, state.clone(), async move {
         stop.stopped().await;
     });
     let served = served.await;
     upkeep.abort();
+    reloads.abort();
     operators.iter().for_each(JoinHandle::abort);
     resumed.abort();
     state.audit_log().flush().await;
     drop(announced);
     engine.close().await?;
     served
+}
+
+fn running(session: &Session, engine: &Engine) -> Running {
+    let (source, config, log) = (session.source.clone(), session.config.clone(), session.log.clone());
+    Running { source, config, log, chat: engine.chat() }
 }
 
 async fn state(session: &Session, engine: &Engine, arguments: &Arguments) -> Result<AppState> {
@@ -77,7 +85,8 @@ async fn state(session: &Session, engine: &Engine, arguments: &Arguments) -> Res
     } else {
         credentials(session, Keys::new(services.state.clone(), Clock::system()))?
     };
-    let state = AppState::measured(services.clone(), authenticator, session.config.limits, session.metrics.clone());
+    let state =
+        AppState::measured(services.clone(), authenticator, session.config.limits, session.metrics.clone());
     if !arguments.insecure_dev {
         let keys = Keys::new(services.state, Clock::system());
         keys::bootstrap(session.out, &keys, state.audit_log(), &session.ctx).await?;

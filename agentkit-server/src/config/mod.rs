@@ -27,10 +27,18 @@
 //! | `chat.base_url` | `AGENTKIT_CHAT__BASE_URL` | an OpenAI-compatible service that writes the answers |
 //! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model; of a local one a GGUF file, a folder that holds one, or `smollm2` |
 //! | `chat.api_key` | `AGENTKIT_CHAT__API_KEY` | its key, if it needs one |
+//! | `chat.api_key_file` | `AGENTKIT_CHAT__API_KEY_FILE` | a file that holds the key |
 //! | `chat.context_tokens` | `AGENTKIT_CHAT__CONTEXT_TOKENS` | most tokens of a conversation with a local model, 4096 |
 //! | `chat.parallel` | `AGENTKIT_CHAT__PARALLEL` | answers that a local model makes at the same time, 1 |
 //! | `metrics.listen` | `AGENTKIT_METRICS__LISTEN` | an address of its own for metrics and health |
 //! | `metrics.tenants` | `AGENTKIT_METRICS__TENANTS` | tenants whose requests are counted each |
+//! | `log.format` | `AGENTKIT_LOG__FORMAT` | `text`, or `json` for an object a line |
+//! | `log.level` | `AGENTKIT_LOG__LEVEL` | what is logged, unless `--log` says so |
+//! | `otlp.endpoint` | `AGENTKIT_OTLP__ENDPOINT` | a collector that traces are sent to |
+//! | `otlp.service` | `AGENTKIT_OTLP__SERVICE` | what the service is called in traces, `agentkit-server` |
+//! | `otlp.sample` | `AGENTKIT_OTLP__SAMPLE` | share of the traces that are sent, 0 to 1 |
+//! | `otlp.headers` | `AGENTKIT_OTLP__HEADERS` | headers for the collector, `name=value,other=value` |
+//! | `otlp.headers_file` | `AGENTKIT_OTLP__HEADERS_FILE` | a file that holds them |
 //!
 //! More variables stand for flags: `AGENTKIT_CONFIG` for `--config`, `AGENTKIT_LOG` for `--log`, `AGENTKIT_API_KEY` for
 //! `--api-key`. Models are kept
@@ -55,7 +63,7 @@ use serde::{Deserialize, Serialize};
 pub use self::chat::{ChatConfig, HostedChat, LocalChatConfig};
 use self::reader::Reader;
 pub use self::secret::Secret;
-pub use self::telemetry::TelemetryConfig;
+pub use self::telemetry::{LogFormat, OtlpConfig, TelemetryConfig};
 use crate::http::{Limits, Rates};
 use crate::identity::{Oidc, OidcOptions};
 
@@ -71,7 +79,7 @@ const DAY: u64 = 24 * 60 * 60;
 const API_KEY: &str = "AGENTKIT_CHAT__API_KEY";
 
 /// Every setting, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
     /// Address to serve on.

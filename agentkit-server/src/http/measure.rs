@@ -17,8 +17,10 @@ use crate::telemetry::{Metrics, Requested};
 
 /// The status of a request whose client did not wait for it, as proxies write it.
 const LEFT: u16 = 499;
-/// What stands for a route that there is not, and for a method that is none of HTTP's.
+/// What stands for a route that there is not.
 const NONE: &str = "none";
+/// What stands for a method that is none of HTTP's, by OpenTelemetry's conventions.
+const OTHER: &str = "_OTHER";
 
 /// Measures the request from here to the last byte of its answer.
 pub(super) async fn measure(State(state): State<AppState>, request: Request, next: Next) -> Response {
@@ -32,9 +34,9 @@ pub(super) async fn measure(State(state): State<AppState>, request: Request, nex
 }
 
 /// The template of a route, as the description of the interface writes it.
-pub(super) fn route(request: &Request) -> String {
+pub(super) fn route(request: &Request) -> Option<String> {
     let matched = request.extensions().get::<MatchedPath>();
-    matched.map_or_else(|| NONE.to_owned(), |path| path.as_str().replace("{*", "{"))
+    matched.map(|path| path.as_str().replace("{*", "{"))
 }
 
 /// A method by its name; one that is none of HTTP's has none.
@@ -50,7 +52,7 @@ pub(super) fn method(method: &Method) -> &'static str {
     ];
     let names = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
     let at = known.iter().position(|known| known == method);
-    at.and_then(|at| names.get(at)).copied().unwrap_or(NONE)
+    at.and_then(|at| names.get(at)).copied().unwrap_or(OTHER)
 }
 
 /// A request that is counted when it is over, however that comes about.
@@ -66,7 +68,8 @@ impl Measured {
     fn begin(metrics: Metrics, request: &Request) -> Self {
         metrics.request_began();
         let method = method(request.method());
-        Self { metrics, method, route: route(request), begun: Instant::now(), status: LEFT }
+        let route = route(request).unwrap_or_else(|| NONE.to_owned());
+        Self { metrics, method, route, begun: Instant::now(), status: LEFT }
     }
 }
 

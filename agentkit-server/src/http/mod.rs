@@ -37,8 +37,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::body::MAX_DOCUMENT_BYTES;
 pub use self::problem::{Problem, ProblemKind};
-pub(crate) use self::serve::serve_operator;
 pub use self::serve::serve;
+pub(crate) use self::serve::serve_operator;
 pub use self::state::{AppState, Limits, Rates};
 pub(crate) use self::wire::PutDocument;
 
@@ -118,6 +118,7 @@ fn open_routes() -> Routes {
     vec![
         ("/health/live", routing::get(health::live)),
         ("/health/ready", routing::get(health::ready)),
+        ("/health/startup", routing::get(health::startup)),
         ("/openapi.json", routing::get(openapi::openapi)),
     ]
 }

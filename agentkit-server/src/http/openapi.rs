@@ -33,6 +33,7 @@ use utoipa::OpenApi;
         super::metrics::metrics,
         super::health::live,
         super::health::ready,
+        super::health::startup,
         openapi,
     )
 )]

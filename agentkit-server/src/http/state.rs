@@ -8,11 +8,13 @@ mod permit;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use agentkit_core::{Result, RunContext};
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::audit::audit;
@@ -83,6 +85,10 @@ struct Shared {
     root: RunContext,
     slots: Arc<Semaphore>,
     draining: CancellationToken,
+    /// What was last seen of the dependencies, and when.
+    dependencies: tokio::sync::Mutex<Option<(Instant, Vec<Dependency>)>>,
+    /// Whether all of them could be used at some time.
+    started: AtomicBool,
 }
 
 impl AppState {
@@ -114,6 +120,8 @@ impl AppState {
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
             draining: CancellationToken::new(),
+            dependencies: tokio::sync::Mutex::default(),
+            started: AtomicBool::new(false),
         }))
     }
 

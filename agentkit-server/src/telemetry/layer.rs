@@ -115,7 +115,8 @@ impl Visit for Told {
         }
     }
 
-    fn record_u64(&mut self, field: &Field, value: u64) {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        let value = u64::try_from(value).unwrap_or_default();
         let [input, output] = &mut self.tokens;
         match field.name() {
             "gen_ai.usage.input_tokens" => *input = value,
@@ -139,8 +140,9 @@ impl Visit for Told {
             "agentkit.queue" => &mut self.queue,
             "agentkit.cache" => &mut self.cache,
             "gen_ai.request.model" => &mut self.model,
+            // Whoever left did not fail.
             "error.type" => {
-                self.failed = true;
+                self.failed = value != "cancelled";
                 return;
             }
             _ => return,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agentkit_core::{Error, Result, TenantId};
@@ -75,6 +76,8 @@ struct Work {
     model: Histograms<2>,
     tokens: Counters<2>,
     lookups: Counters<2>,
+    /// Calls of the chat model that failed since one last succeeded.
+    failures: Arc<AtomicU64>,
 }
 
 /// What is looked at when somebody asks for the metrics.
@@ -208,6 +211,16 @@ impl Metrics {
         let outcome = if failed { "failed" } else { "answered" };
         let labels = [("model", model.to_owned()), ("outcome", outcome.to_owned())];
         self.0.work.model.get_or_create(&labels).observe(seconds);
+        if failed {
+            self.0.work.failures.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.0.work.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Calls of the chat model that failed since one last succeeded.
+    pub(crate) fn model_failures(&self) -> u64 {
+        self.0.work.failures.load(Ordering::Relaxed)
     }
 
     pub(crate) fn tokens(&self, model: &str, [input, output]: [u64; 2]) {
@@ -219,7 +232,11 @@ impl Metrics {
 
     pub(crate) fn looked_up(&self, cache: &str, found: bool) {
         let result = if found { "hit" } else { "miss" };
-        self.0.work.lookups.get_or_create(&[("cache", cache.to_owned()), ("result", result.to_owned())]).inc();
+        self.0
+            .work
+            .lookups
+            .get_or_create(&[("cache", cache.to_owned()), ("result", result.to_owned())])
+            .inc();
     }
 
     pub(crate) fn index(&self, totals: StoreTotals) {
@@ -271,7 +288,12 @@ impl Http {
     fn new(to: &mut Registry) -> Self {
         Self {
             requests: counted(to, "http_requests", "Requests answered, by the class of their status"),
-            duration: timed(to, "http_request_duration", "Time from a request to the end of its answer", waits),
+            duration: timed(
+                to,
+                "http_request_duration",
+                "Time from a request to the end of its answer",
+                waits,
+            ),
             in_flight: plain(to, "http_requests_in_flight", "Requests that are being answered"),
             of_tenants: counted(to, "tenant_requests", "Requests of the tenants named in the configuration"),
             problems: counted(to, "problems", "Problem documents sent, by kind"),
@@ -296,6 +318,7 @@ impl Work {
             model: timed(to, "model_request_duration", "Time of calls of the chat model", waits),
             tokens: counted(to, "model_tokens", "Tokens given to and made by chat models"),
             lookups: counted(to, "cache_lookups", "Look-ups in caches"),
+            failures: Arc::default(),
         }
     }
 }
@@ -306,7 +329,11 @@ impl State {
             collections: plain(to, "index_collections", "Collections in use since the start"),
             documents: plain(to, "index_documents", "Documents of the collections in use"),
             chunks: plain(to, "index_chunks", "Chunks of the collections in use"),
-            generation: plain(to, "index_generation", "Commits of the collections in use, since they are there"),
+            generation: plain(
+                to,
+                "index_generation",
+                "Commits of the collections in use, since they are there",
+            ),
             ready: plain(to, "ready", "1 if the service can answer questions"),
             dependencies: plain(to, "dependency_up", "1 for each thing the service needs that can be used"),
         }

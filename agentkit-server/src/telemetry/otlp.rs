@@ -139,14 +139,12 @@ struct Client {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
-        let sent = self.http.execute(request);
-        let answer = self.runtime.spawn(async move {
-            let answer = sent.await?;
-            // Whatever a collector says beyond its status is of no use.
-            Ok::<_, reqwest::Error>(answer.status())
-        });
+        let http = self.http.clone();
+        // Whatever a collector says beyond its status is of no use.
+        let answer = self.runtime.spawn(async move { Ok(http.execute(request).await?.status()) });
         let mut response = Response::new(Bytes::new());
-        *response.status_mut() = answer.await??;
+        let status: reqwest::Result<_> = answer.await?;
+        *response.status_mut() = status?;
         Ok(response)
     }
 }

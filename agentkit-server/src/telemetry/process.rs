@@ -27,7 +27,12 @@ impl Process {
 
 impl Collector for Process {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> std::fmt::Result {
-        gauge(&mut to, ("process_start_time", Some(Unit::Seconds)), "When the service started", self.started)?;
+        gauge(
+            &mut to,
+            ("process_start_time", Some(Unit::Seconds)),
+            "When the service started",
+            self.started,
+        )?;
         if let Some(bytes) = resident() {
             gauge(&mut to, ("process_resident_memory", Some(Unit::Bytes)), "Memory in use", bytes)?;
         }

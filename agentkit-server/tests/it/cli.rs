@@ -65,7 +65,8 @@ impl Server {
     pub(crate) fn with(folder: &Folder, variables: &[(&str, &str)]) -> Self {
         let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
         command.envs(variables.iter().copied());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // Ends the child also when an assertion below fails.
         let mut server = Self { child, url: String::new(), key: String::new(), operators: String::new() };
@@ -83,6 +84,10 @@ impl Server {
         panic!("the server ended before it served");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as the system does, without a warning.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -91,7 +96,7 @@ impl Server {
 
     /// Asks it to stop, as a supervisor would, and waits.
     #[cfg(unix)]
-    fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap().code()

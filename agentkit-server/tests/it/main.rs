@@ -25,5 +25,7 @@ mod mcp;
 mod metrics;
 mod oidc;
 mod personal;
+mod reload;
 mod support;
 mod tenants;
+mod traces;

@@ -78,7 +78,8 @@ fn check_histograms(series: &Series, kinds: &BTreeMap<String, String>) {
         for (labels, mut of_it) in buckets {
             of_it.sort_by(|a, b| a.0.total_cmp(&b.0));
             assert!(of_it.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{name} {labels} falls");
-            let count = if labels.is_empty() { format!("{name}_count") } else { format!("{name}_count{{{labels}}}") };
+            let count =
+                if labels.is_empty() { format!("{name}_count") } else { format!("{name}_count{{{labels}}}") };
             let last = of_it.last().unwrap();
             assert!(last.0.is_infinite() && series[&count].total_cmp(&last.1).is_eq(), "{count}");
         }
@@ -117,13 +118,13 @@ async fn every_request_is_counted_by_its_route_and_never_by_its_path() {
         ("method=\"GET\",route=\"none\",status=\"4xx\"", 1),
         ("method=\"POST\",route=\"/chat\",status=\"2xx\"", 1),
         ("method=\"POST\",route=\"/chat\",status=\"5xx\"", 1),
-        ("method=\"none\",route=\"/chat\",status=\"4xx\"", 1),
+        ("method=\"_OTHER\",route=\"/chat\",status=\"4xx\"", 1),
     ] {
         assert_eq!(value(&series, &format!("agentkit_http_requests_total{{{labels}}}")), count, "{text}");
     }
     let chats = "agentkit_http_request_duration_seconds_count{method=\"POST\",route=\"/chat\"}";
     assert_eq!(value(&series, chats), 2);
-    for bound in ["0.2", "1.0", "2.0"] {
+    for bound in ["0.2", "1", "2"] {
         let bucket = format!("le=\"{bound}\"}}");
         assert!(text.contains(&bucket), "no bucket {bound}: {text}");
     }
@@ -194,7 +195,10 @@ async fn only_those_who_run_the_machine_may_read_them() {
     guarded.service.state.audit_log().flush().await;
     let auditor = guarded.key("local", Role::Auditor).await;
     let trail = guarded.get(&auditor, "/audit").await.json();
-    assert!(!trail.to_string().contains("/metrics"), "a scrape every few seconds would fill the trail: {trail}");
+    assert!(
+        !trail.to_string().contains("/metrics"),
+        "a scrape every few seconds would fill the trail: {trail}"
+    );
 }
 
 #[tokio::test]
@@ -208,7 +212,8 @@ async fn only_tenants_that_the_operator_named_have_a_label() {
     for tenant in ["acme", "zoo", "canary"] {
         let spec = KeySpec::new(TenantId::new(tenant).unwrap(), Role::User);
         let key = keys.create(&spec, &agentkit_core::RunContext::new()).await.unwrap().0;
-        let asked = crate::identity::shown(&key.expose(), request(Method::GET, "/documents", "", Body::empty()));
+        let asked =
+            crate::identity::shown(&key.expose(), request(Method::GET, "/documents", "", Body::empty()));
         assert_eq!(read(service.clone().oneshot(asked).await.unwrap()).await.status, 200);
     }
     let text = metrics.text().unwrap();
@@ -228,7 +233,8 @@ async fn a_running_server_counts_what_a_question_costs_from_the_edge_to_the_mode
     };
     let tea = ask(Method::PUT, "/documents/tea").header("content-type", "text/plain");
     assert!(tea.body("Green tea is best at 80 degrees.").send().await.unwrap().status().is_success());
-    let chat = ask(Method::POST, "/chat").json(&serde_json::json!({"message": "How hot should green tea be?"}));
+    let chat =
+        ask(Method::POST, "/chat").json(&serde_json::json!({"message": "How hot should green tea be?"}));
     let reply: serde_json::Value = chat.send().await.unwrap().json().await.unwrap();
     assert_eq!(reply["outcome"], "answered", "{reply}");
 
@@ -250,14 +256,21 @@ async fn a_running_server_counts_what_a_question_costs_from_the_edge_to_the_mode
         ("agentkit_index_documents", 1),
         ("agentkit_index_generation", 1),
         ("agentkit_ready", 1),
-        ("agentkit_cache_lookups_total{cache=\"api_keys\",result=\"miss\"}", 1),
     ] {
         assert_eq!(value(&series, key), count, "{key}: {text}");
     }
+    assert!(value(&series, "agentkit_cache_lookups_total{cache=\"api_keys\",result=\"miss\"}") > 0, "{text}");
     let model = series.keys().find(|key| key.starts_with("agentkit_model_request_duration_seconds_count{"));
     assert!(model.is_some_and(|key| key.contains("outcome=\"answered\"")), "{text}");
-    let tokens: u64 = series.keys().filter(|key| key.starts_with("agentkit_model_tokens")).map(|key| value(&series, key)).sum();
-    assert_eq!(tokens, reply["usage"]["input_tokens"].as_u64().unwrap() + reply["usage"]["output_tokens"].as_u64().unwrap());
+    let tokens: u64 = series
+        .keys()
+        .filter(|key| key.starts_with("agentkit_model_tokens"))
+        .map(|key| value(&series, key))
+        .sum();
+    assert_eq!(
+        tokens,
+        reply["usage"]["input_tokens"].as_u64().unwrap() + reply["usage"]["output_tokens"].as_u64().unwrap()
+    );
 }
 
 /// Prometheus' own check, where it is installed: every metric has a help text and a name that follows the rules.
