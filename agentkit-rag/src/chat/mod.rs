@@ -1,6 +1,8 @@
 //! Chat on this machine: models of the llama family from GGUF files, on the CPU.
 
 mod engine;
+#[doc(hidden)]
+pub mod fuzz_support;
 mod generate;
 mod gguf;
 mod llama;

@@ -489,5 +489,7 @@ for_every_level! {
     swiglu(gate: &mut [f32], up: &[f32]);
 }
 
+pub(super) mod twins;
+
 #[cfg(test)]
 mod tests;
