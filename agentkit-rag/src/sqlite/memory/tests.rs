@@ -136,7 +136,7 @@ async fn forgetting_leaves_no_trace_of_a_summary_either() {
     }
     let recalled = memory.recall(&key("a", "s"), 9, &fixture.ctx).await.unwrap();
     assert!(recalled[0].joined_text().contains(secret), "{recalled:?}");
-    assert_eq!(forget_tenant(&memory, key("a", "s").scope(), &fixture.ctx).await.unwrap(), 1);
+    assert_eq!(forget_tenant(&memory, None, key("a", "s").scope(), &fixture.ctx).await.unwrap().sessions, 1);
     store.close().await;
     for entry in std::fs::read_dir(fixture.path().parent().unwrap()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
