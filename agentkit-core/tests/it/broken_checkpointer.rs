@@ -79,7 +79,9 @@ impl Checkpointer for Broken {
     async fn load(&self, key: &RunKey, ctx: &RunContext) -> Result<Option<Checkpoint>> {
         let found = self.0.load(&self.key(key), ctx).await?;
         Ok(match self.1 {
-            Flaw::ForgetsTheRevision => found.map(|found| Checkpoint::new(1, found.state).session(found.session)),
+            Flaw::ForgetsTheRevision => {
+                found.map(|found| Checkpoint::new(1, found.state).session(found.session))
+            }
             Flaw::LosesTheSession => found.map(|found| found.session(None)),
             _ => found,
         })
