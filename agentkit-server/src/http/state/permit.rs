@@ -6,7 +6,11 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use agentkit_core::{Agent, CollectionName, Retriever, RunContext, SessionId, StateQuery, TenantScope};
+use agentkit_core::{
+    Agent, AgentInput, AgentStream, CollectionName, Error, ErrorKind, Retriever, RunContext, SessionId,
+    StateQuery, TenantScope,
+};
+use async_trait::async_trait;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
@@ -20,6 +24,18 @@ use crate::identity::{Principal, Role};
 use crate::mcp::Sources;
 use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
 use crate::records::{self, Kept};
+
+const USED_UP: &str = "the budget of model tokens is used up; it comes back by and by";
+
+/// Stands in the agent's place while its caller has no model tokens left.
+struct UsedUp;
+
+#[async_trait]
+impl Agent for UsedUp {
+    async fn run(&self, _input: AgentInput, _ctx: &RunContext) -> agentkit_core::Result<AgentStream> {
+        Err(Error::new(ErrorKind::RateLimited, USED_UP))
+    }
+}
 
 /// Somebody who is asking, and the pseudonym they go by.
 #[derive(Debug)]
@@ -173,18 +189,15 @@ impl Permit<Ask> {
     pub(in crate::http) fn agent(&self) -> Result<&dyn Agent, Problem> {
         match self.state.0.limiter.tokens_left(&self.caller.principal) {
             Ok(_) => Ok(&*self.state.0.services.agent),
-            Err(wait) => {
-                let detail = "the budget of model tokens is used up; it comes back by and by";
-                Err(Problem::new(ProblemKind::RateLimited, detail).retry_after(wait))
-            }
+            Err(wait) => Err(Problem::new(ProblemKind::RateLimited, USED_UP).retry_after(wait)),
         }
     }
 
-    /// What the tools of the Model Context Protocol are made of, if there are model tokens left to spend on them.
-    pub(in crate::http) fn sources(&self) -> Result<Sources, Problem> {
-        self.agent()?;
+    /// What the tools of the Model Context Protocol are made of. Without model tokens left, only asking is refused.
+    pub(in crate::http) fn sources(&self) -> Sources {
         let Services { agent, retriever, documents, .. } = self.state.0.services.clone();
-        Ok(Sources { retriever, documents: Arc::new(documents), agent })
+        let agent = if self.agent().is_ok() { agent } else { Arc::new(UsedUp) };
+        Sources { retriever, documents: Arc::new(documents), agent }
     }
 
     pub(in crate::http) fn retriever(&self) -> &dyn Retriever {
