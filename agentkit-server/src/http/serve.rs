@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{Error, Result};
-use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -70,13 +71,14 @@ async fn accept(listener: &TcpListener, state: &AppState, connections: &Graceful
     let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
                     // Its client sees that the connection was closed and may come again.
                     tracing::warn!(most = limits.max_connections, "a connection too many was closed");
                     continue;
                 };
-                let served = connection(stream, router.clone(), limits, connections.watcher());
+                let router = router.clone().layer(Extension(ConnectInfo(peer)));
+                let served = connection(stream, router, limits, connections.watcher());
                 tokio::spawn(async move {
                     served.await;
                     drop(place);

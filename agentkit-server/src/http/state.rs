@@ -5,6 +5,7 @@ mod authenticate;
 mod health;
 mod limit;
 mod permit;
+mod strangers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,10 +19,12 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::audit::audit;
 pub(super) use self::authenticate::authenticate;
 pub(super) use self::health::Dependency;
+use self::health::LastHealth;
 use self::limit::Limiter;
 pub use self::limit::Rates;
 pub(super) use self::limit::limit;
 pub(super) use self::permit::{Ask, Audit, Caller, Me, Own, Permit, Read, Review, Write};
+use self::strangers::Strangers;
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
@@ -77,6 +80,8 @@ struct Shared {
     audit: AuditLog,
     people: People,
     limiter: Limiter,
+    strangers: Strangers,
+    health: LastHealth,
     limits: Limits,
     root: RunContext,
     slots: Arc<Semaphore>,
@@ -94,6 +99,8 @@ impl AppState {
             clock,
             people: People::new(services.state.clone()),
             limiter: Limiter::new(limits.rates),
+            strangers: Strangers::new(),
+            health: LastHealth::default(),
             services,
             authenticator,
             limits,

@@ -53,7 +53,7 @@ fn event(caller: &Caller, request: &Request) -> AuditEvent {
     AuditEvent {
         actor: caller.pseudonym.to_string(),
         credential: caller.principal.credential.clone(),
-        role: caller.principal.role,
+        role: Some(caller.principal.role),
         target: target(caller, &route, request.uri().path()),
         action: format!("{} {route}", request.method()),
         outcome: LEFT,
