@@ -44,6 +44,7 @@ impl Database {
                 .await
                 .map_err(|source| Error::io(format!("create the folder {}", folder.display()), source))?;
         }
+        make_private(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -69,6 +70,8 @@ impl Database {
             let message = format!("{} is there already; name a new file", to.display());
             return Err(Error::new(ErrorKind::Conflict, message));
         }
+        // SQLite writes into an empty file as into a new one.
+        make_private(to).await?;
         let mut source = connect_to_read(from).await?;
         let target = to.to_string_lossy().into_owned();
         sqlx::query("VACUUM INTO ?")
@@ -119,6 +122,16 @@ impl Database {
         let attempt = attempt.to_owned();
         move |error| error::translate(&attempt, &self.path, error)
     }
+}
+
+/// Makes an empty file that only its owner may read, unless there is a file; SQLite gives its log the same permissions.
+async fn make_private(path: &Path) -> Result<()> {
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let made = options.open(path).await;
+    made.map(drop).map_err(|source| Error::io(format!("create {}", path.display()), source))
 }
 
 /// A connection that changes nothing in the file at `path`.
