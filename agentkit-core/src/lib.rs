@@ -28,6 +28,7 @@ mod schema;
 #[path = "no_schema.rs"]
 mod schema;
 mod scope;
+mod state;
 mod stream;
 mod structured;
 #[cfg(feature = "testing")]
@@ -63,6 +64,10 @@ pub use retrieve::{
     SearchRequest, SearchResponse, Searcher, Span, WeightedQuery, search_by_parts,
 };
 pub use scope::TenantScope;
+pub use state::{
+    MAX_RECORD_BYTES, MAX_RECORD_ID_BYTES, MAX_RECORDS, MemoryState, StateChange, StateCondition, StateQuery,
+    StateRecord, StateSpace, StateStore, check_changes,
+};
 pub use stream::Emitter;
 pub use structured::{OutputMode, Structured, StructuredOutput};
 pub use tool::{

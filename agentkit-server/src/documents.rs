@@ -36,6 +36,15 @@ pub trait DocumentStore: Send + Sync {
     /// Conflict, resource exhausted, unavailable, or stopped.
     async fn delete(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64>;
 
+    /// Deletes documents so that nothing of them is left in the files; says how many existed.
+    ///
+    /// # Cancel safety
+    /// If dropped, they are deleted or not, and what is left in the files goes with the next call.
+    ///
+    /// # Errors
+    /// Conflict, resource exhausted, unavailable, or stopped.
+    async fn forget(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64>;
+
     /// A document with its source text.
     ///
     /// # Cancel safety

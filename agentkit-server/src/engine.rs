@@ -111,6 +111,7 @@ impl Engine {
         Ok(Services {
             agent: self.agent(),
             retriever: self.retriever(),
+            state: Arc::new(memory.state()),
             memory: Arc::new(memory) as Arc<dyn Memory>,
             documents: self.documents(),
         })
@@ -226,6 +227,10 @@ impl DocumentStore for IndexedDocuments {
 
     async fn delete(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
         self.0.delete(scope, ids, ctx).await
+    }
+
+    async fn forget(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
+        self.0.forget(scope, ids, ctx).await
     }
 
     async fn get(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<Option<Document>> {

@@ -46,7 +46,7 @@ pub use self::bulkhead::{Bulkhead, BulkheadOptions};
 pub use self::cache::{CacheOptions, Cached};
 pub use self::fallback::{Fallback, FallbackEmbedder};
 pub use self::hedge::{Hedge, HedgeOptions};
-pub use self::rate::{Rate, RateLimit, RateLimitOptions};
+pub use self::rate::{Rate, RateLimit, RateLimitOptions, TokenBucket};
 pub use self::retry::{Retry, RetryOptions};
 pub use self::stack::Stack;
 pub use self::timeout::{Timeout, TimeoutOptions};

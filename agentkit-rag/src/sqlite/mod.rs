@@ -1,4 +1,4 @@
-//! Stores in one SQLite file: conversations and runs that survive a restart.
+//! Stores in one SQLite file: conversations, runs and a service's state, which survive a restart.
 //!
 //! The file is in write-ahead-log mode with full synchronisation, so a call that returned is on the disk, and
 //! readers of any process never wait for a writer. Every key begins with the tenant.
@@ -6,6 +6,7 @@
 mod checkpointer;
 mod error;
 mod memory;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 pub use self::checkpointer::SqliteCheckpointer;
 pub use self::memory::SqliteMemory;
+pub use self::state::SqliteState;
 
 /// Connections of the pool; one writes at a time, the others read.
 const CONNECTIONS: u32 = 4;
@@ -45,6 +47,7 @@ impl Database {
                 .await
                 .map_err(|source| Error::io(format!("create the folder {}", folder.display()), source))?;
         }
+        make_private(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -70,6 +73,8 @@ impl Database {
             let message = format!("{} is there already; name a new file", to.display());
             return Err(Error::new(ErrorKind::Conflict, message));
         }
+        // SQLite writes into an empty file as into a new one.
+        make_private(to).await?;
         let mut source = connect_to_read(from).await?;
         let target = to.to_str().ok_or_else(|| {
             Error::invalid_input(format!("{} is not in UTF-8, which SQLite asks of a new file", to.display()))
@@ -136,6 +141,16 @@ impl Database {
         let attempt = attempt.to_owned();
         move |error| error::translate(&attempt, &self.path, error)
     }
+}
+
+/// Makes an empty file that only its owner may read, unless there is a file; SQLite gives its log the same permissions.
+async fn make_private(path: &Path) -> Result<()> {
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let made = options.open(path).await;
+    made.map(drop).map_err(|source| Error::io(format!("create {}", path.display()), source))
 }
 
 /// A connection that changes nothing in the file at `path`.

@@ -1,12 +1,15 @@
 //! The command line: what each command does, with its flags, and how a failure is told.
 
 mod ask;
+mod audit;
 mod backup;
 mod bench;
 mod configuration;
 mod demo;
 mod eval;
+mod held;
 mod ingest;
+mod keys;
 mod mcp;
 mod models;
 mod output;
@@ -25,7 +28,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use self::output::Output;
-use crate::config::{Config, EmbedderChoice, Flags};
+use crate::config::{Config, EmbedderChoice, Flags, Secret};
 
 /// How long work off the async threads may take to notice that the command is over.
 const LAST_WORK: Duration = Duration::from_secs(2);
@@ -71,6 +74,16 @@ struct Common {
     /// Embedding model; `minilm-int8` is faster and slightly less exact, `hashing` needs no files and has no sense of meaning, for tests
     #[arg(long, global = true, value_enum, help_heading = "Common options")]
     embedder: Option<EmbedderChoice>,
+    /// API key for a server that a command goes through; better given in the variable
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "AGENTKIT_API_KEY",
+        hide_env_values = true,
+        help_heading = "Common options"
+    )]
+    api_key: Option<String>,
     /// Print JSON on standard output, one object a line
     #[arg(long, global = true, help_heading = "Common options")]
     json: bool,
@@ -83,8 +96,8 @@ struct Common {
 enum Command {
     /// Serve agentkit's own documentation from a temporary index
     Demo,
-    /// Serve the data directory over HTTP, with a page at /
-    Serve,
+    /// Serve the data directory over HTTP, with a page at /; the first start prints an API key
+    Serve(serve::Arguments),
     /// Add files and folders to the index, or update what has changed
     Ingest(ingest::Arguments),
     /// Find passages
@@ -106,6 +119,12 @@ enum Command {
     /// Measure the index at size, without a model
     #[command(subcommand)]
     Bench(bench::Action),
+    /// Make, list, rotate and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::Action),
+    /// Check the audit trail
+    #[command(subcommand)]
+    Audit(audit::Action),
     /// Fetch and list local models
     #[command(subcommand)]
     Models(models::Action),
@@ -134,6 +153,7 @@ impl Collection {
 /// What every command is given.
 struct Session {
     config: Config,
+    api_key: Option<Secret>,
     out: Output,
     ctx: RunContext,
 }
@@ -163,7 +183,7 @@ fn start(cli: Cli, out: Output) -> Result<ExitCode> {
 
 fn log_to_stderr(cli: &Cli) -> Result<()> {
     let usual =
-        if matches!(cli.command, Command::Serve | Command::Demo) { "info,tantivy=warn" } else { "warn" };
+        if matches!(cli.command, Command::Serve(_) | Command::Demo) { "info,tantivy=warn" } else { "warn" };
     let filter = EnvFilter::try_new(cli.common.log.as_deref().unwrap_or(usual))
         .map_err(|error| Error::invalid_input("read the log filter").with_source(error))?;
     let log = tracing_subscriber::fmt()
@@ -174,25 +194,30 @@ fn log_to_stderr(cli: &Cli) -> Result<()> {
 }
 
 async fn run(cli: Cli, out: Output) -> Result<ExitCode> {
-    let Common { listen, data_dir, config: file, model, embedder, .. } = cli.common;
+    let Common { listen, data_dir, config: file, model, embedder, api_key, .. } = cli.common;
     let flags = Flags { listen, data_dir, embedder, model };
     let config = Config::load(file.as_deref(), &flags)?;
-    let session = Session { config, out, ctx: RunContext::new() };
+    let session = Session { config, api_key: api_key.map(Secret::new), out, ctx: RunContext::new() };
     let done = match cli.command {
         Command::Demo => demo::run(session).await,
-        Command::Serve => serve::run(session).await,
+        Command::Serve(arguments) => serve::run(session, arguments).await,
         Command::Ingest(arguments) => ingest::run(session, arguments).await,
         Command::Search(arguments) => ask::search(session, arguments).await,
         Command::Ask(arguments) => ask::ask(session, arguments).await,
-        Command::Mcp(arguments) => mcp::run(session, arguments).await,
+        Command::Mcp(arguments) => Box::pin(mcp::run(session, arguments)).await,
         Command::Eval(arguments) => return eval::run(session, arguments).await,
         Command::Backup(arguments) => backup::backup(session, arguments).await,
         Command::Restore(arguments) => backup::restore(session, arguments).await,
         Command::Verify(arguments) => backup::verify(session, arguments).await,
         Command::Reembed => reembed::run(session).await,
         Command::Bench(action) => bench::run(session, action).await,
+        Command::Keys(action) => keys::run(session, action).await,
+        Command::Audit(action) => audit::run(session, action).await,
         Command::Models(action) => models::run(session, action).await,
-        Command::Config(action) => configuration::run(&session, &action),
+        Command::Config(action) => {
+            configuration::run(&session, &action);
+            Ok(())
+        }
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -70,6 +70,11 @@ impl Reader {
         None
     }
 
+    /// Whether anything is set below `section`.
+    pub(super) fn has(&self, section: &str) -> bool {
+        self.figment.find_value(section).is_ok()
+    }
+
     pub(super) fn problem(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
@@ -122,8 +127,10 @@ impl Reader {
 /// model store read themselves, and the links that Kubernetes gives every container of a service called `agentkit`.
 pub(super) fn is_foreign(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    matches!(name.as_str(), "CONFIG" | "LOG" | "CACHE_DIR" | "DATASETS" | "MCP_PYTHON" | "PORT")
-        || name.starts_with("PORT_")
+    matches!(
+        name.as_str(),
+        "API_KEY" | "CONFIG" | "LOG" | "TEST_OIDC_ISSUER" | "CACHE_DIR" | "DATASETS" | "MCP_PYTHON" | "PORT"
+    ) || name.starts_with("PORT_")
         || name.contains("_PORT_")
         || name.ends_with("_PORT")
         || name.ends_with("SERVICE_HOST")

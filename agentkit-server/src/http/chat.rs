@@ -4,8 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use agentkit_core::{AgentEvent, AgentEventKind, AgentInput, AgentStream, Error};
-use axum::extract::State;
+use agentkit_core::{AgentEvent, AgentEventKind, AgentInput, AgentStream, Error, SessionId};
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
@@ -15,8 +14,7 @@ use serde::Deserialize;
 use super::admit::Run;
 use super::body::Json;
 use super::problem::Problem;
-use super::scope::Scope;
-use super::state::AppState;
+use super::state::{Ask, Permit};
 use super::wire::ChatRequest;
 
 /// A comment this often keeps a silent stream open through proxies.
@@ -43,27 +41,28 @@ const EVENT_STREAM: &str = "text/event-stream";
     ),
 )]
 pub(super) async fn chat(
-    State(state): State<AppState>,
-    scope: Scope,
+    permit: Permit<Ask>,
     run: Run,
     headers: HeaderMap,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, Problem> {
+    let session = request.session_id.clone();
     let streamed = request.stream.unwrap_or_else(|| accepts_events(&headers));
-    let input = into_input(request, &scope);
-    let events = run.ctx.run(state.services().agent.run(input, &run.ctx)).await?;
+    let input = into_input(request, &permit)?;
+    let events = run.ctx.run(permit.agent()?.run(input, &run.ctx)).await?;
     if streamed {
-        return Ok(stream(events, run));
+        return Ok(stream(events, run, session));
     }
-    let reply = run.ctx.run(events.collect()).await?;
+    let mut reply = run.ctx.run(events.collect()).await?;
+    reply.session_id = session;
     Ok(axum::Json(reply).into_response())
 }
 
-fn into_input(request: ChatRequest, scope: &Scope) -> AgentInput {
-    let mut input = AgentInput::new(scope.in_collection(request.collection), request.message);
-    input.session = request.session_id;
+fn into_input(request: ChatRequest, permit: &Permit<Ask>) -> Result<AgentInput, Problem> {
+    let mut input = AgentInput::new(permit.scope(request.collection)?, request.message);
+    input.session = request.session_id.map(|id| permit.session(&id)).transpose()?;
     input.filter = request.filter;
-    input
+    Ok(input)
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {
@@ -73,10 +72,10 @@ fn accepts_events(headers: &HeaderMap) -> bool {
     })
 }
 
-fn stream(events: AgentStream, run: Run) -> Response {
+fn stream(events: AgentStream, run: Run, session: Option<SessionId>) -> Response {
     let ctx = run.ctx.clone();
     let stopped = Box::pin(async move { ctx.stopped().await });
-    let encoded = Guarded { events, stopped, next_seq: 0, over: false, _run: run };
+    let encoded = Guarded { events, session, stopped, next_seq: 0, over: false, _run: run };
     let encoded = futures_util::StreamExt::map(encoded, |event| encode(&event));
     Sse::new(encoded).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
@@ -97,6 +96,8 @@ struct Tag<'a> {
 /// The events of a run up to its last; a run that does not stop when told to is cut off with an `error` event.
 struct Guarded {
     events: AgentStream,
+    /// The conversation by the name its owner knows.
+    session: Option<SessionId>,
     stopped: Pin<Box<dyn Future<Output = Error> + Send>>,
     next_seq: u64,
     over: bool,
@@ -112,8 +113,11 @@ impl Stream for Guarded {
             return Poll::Ready(None);
         }
         if let Poll::Ready(event) = Pin::new(&mut this.events).poll_next(cx) {
-            let event =
+            let mut event =
                 event.unwrap_or_else(|| this.failure(&Error::internal("the run ended without saying how")));
+            if let AgentEventKind::Started { session_id, .. } = &mut event.kind {
+                session_id.clone_from(&this.session);
+            }
             this.next_seq = event.seq.saturating_add(1);
             this.over = matches!(event.kind, AgentEventKind::Done { .. } | AgentEventKind::Error { .. });
             return Poll::Ready(Some(event));

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use agentkit_core::{Error, Result};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemKind};
-use super::scope::Scope;
-use super::state::AppState;
+use super::state::{AppState, Dependency};
 
 /// How long a dependency may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,17 +21,6 @@ pub(super) struct Health {
     /// What the service needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dependencies: Vec<Dependency>,
-}
-
-/// The state of something the service needs.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(super) struct Dependency {
-    /// What it is.
-    name: String,
-    /// `ok` or `failed`.
-    status: String,
-    /// What is there, or what failed.
-    detail: String,
 }
 
 /// Whether the process answers at all.
@@ -53,41 +40,17 @@ pub(super) async fn live() -> Json<Health> {
             content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn ready(State(state): State<AppState>, scope: Scope) -> Result<Json<Health>, Problem> {
+pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
     let ctx = state.root().child().with_timeout(PATIENCE);
-    let scope = scope.in_collection(None);
-    let services = state.services();
-    let (index, sessions) = tokio::join!(
-        ctx.run(services.documents.stats(&scope, &ctx)),
-        ctx.run(services.memory.sessions(&scope, None, 1, &ctx)),
-    );
-    let dependencies = vec![
-        dependency(
-            "index",
-            index.map(|stats| format!("{} documents, {} chunks", stats.documents, stats.chunks)),
-        ),
-        dependency("sessions", sessions.map(|_| "readable".into())),
-    ];
-    let failing: Vec<&str> = dependencies
-        .iter()
-        .filter(|needed| needed.status != "ok")
-        .map(|needed| needed.name.as_str())
-        .collect();
+    let dependencies = state.dependencies(&ctx).await;
     if state.is_draining() {
         return Err(Problem::new(ProblemKind::ShuttingDown, "the service is shutting down"));
     }
+    let failing: Vec<&str> = dependencies.iter().filter_map(Dependency::failed).collect();
     if !failing.is_empty() {
         let problem = Problem::new(ProblemKind::Unavailable, format!("not ready: {}", failing.join(", ")));
         let dependencies = serde_json::to_value(&dependencies).unwrap_or_default();
         return Err(problem.with_member("dependencies", dependencies));
     }
     Ok(Json(Health { status: "ready".into(), dependencies }))
-}
-
-fn dependency(name: &str, state: Result<String, Error>) -> Dependency {
-    let (status, detail) = match state {
-        Ok(detail) => ("ok", detail),
-        Err(error) => ("failed", error.message().to_owned()),
-    };
-    Dependency { name: name.into(), status: status.into(), detail }
 }

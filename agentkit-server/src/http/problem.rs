@@ -21,6 +21,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub enum ProblemKind {
     /// The request itself is wrong.
     InvalidInput,
+    /// The credential is missing or not good.
+    Unauthorized,
+    /// The credential is good, but not for this.
+    Forbidden,
     /// The Host or Origin header is not that of this machine.
     ForbiddenHost,
     /// No such route, document or session.
@@ -45,6 +49,8 @@ pub enum ProblemKind {
     Unsupported,
     /// A service behind this one refused its credentials.
     UpstreamUnauthorized,
+    /// More than this client may ask for just now.
+    RateLimited,
     /// More requests than the service takes at once.
     Overloaded,
     /// A dependency cannot be used just now.
@@ -59,8 +65,10 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidInput,
+        Self::Unauthorized,
+        Self::Forbidden,
         Self::ForbiddenHost,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -73,6 +81,7 @@ impl ProblemKind {
         Self::Mismatch,
         Self::Unsupported,
         Self::UpstreamUnauthorized,
+        Self::RateLimited,
         Self::Overloaded,
         Self::Unavailable,
         Self::ShuttingDown,
@@ -84,6 +93,8 @@ impl ProblemKind {
     fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::InvalidInput => (StatusCode::BAD_REQUEST, "invalid-input", "Invalid input"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Credential needed"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Not permitted"),
             Self::ForbiddenHost => (StatusCode::FORBIDDEN, "forbidden-host", "Host not allowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
@@ -106,6 +117,7 @@ impl ProblemKind {
             Self::UpstreamUnauthorized => {
                 (StatusCode::BAD_GATEWAY, "upstream-unauthorized", "Upstream refused the credentials")
             }
+            Self::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Overloaded"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down"),
@@ -186,6 +198,18 @@ impl Problem {
         self
     }
 
+    /// What kind of problem it is.
+    pub(super) fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// The document, told where and in which trace it happened.
     pub(super) fn render(&self, instance: &str, trace_id: &str) -> Response {
         let document = ProblemDocument {
@@ -200,9 +224,16 @@ impl Problem {
         let mut response = (self.kind.status(), axum::Json(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.kind == ProblemKind::Unauthorized {
+            let challenge = HeaderValue::from_static("Bearer realm=\"agentkit\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
         let wait = (self.kind.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
         if let Some(wait) = self.retry_after.or(wait) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)),
+            );
         }
         response
     }

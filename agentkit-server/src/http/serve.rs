@@ -1,46 +1,112 @@
 //! Serving until told to stop, and stopping without dropping anybody who still can be served.
+//!
+//! Connections are bounded in number. One is closed when its client takes too long to send the head of a request, also
+//! the next one of a kept connection, or does not read for a while what it is sent.
 
+mod patient;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{Error, Result};
-use tokio::net::TcpListener;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
+use self::patient::Patient;
 use super::router;
-use super::state::AppState;
+use super::state::{AppState, Limits};
 
 /// How long stopped requests may take to send their last event.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The wait after the system could not take a connection, such as for lack of file descriptors.
+const BREATH: Duration = Duration::from_millis(200);
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+/// Most bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Serves on `listener` until `shutdown` completes, then drains: the service reports not ready and takes no new
 /// connections, running requests go on for the grace of the limits and are then stopped with an error event.
 ///
 /// # Cancel safety
-/// If dropped, open connections are cut.
+/// If dropped, open connections are served on, without the grace.
 ///
 /// # Errors
-/// Unavailable, if the listener fails.
+/// None at present; what fails is a connection, and it alone.
 pub async fn serve(
     listener: TcpListener,
     state: AppState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let draining = state.clone();
-    let service = axum::serve(listener, router(state.clone())).with_graceful_shutdown(async move {
-        shutdown.await;
-        tracing::info!("shutting down: waiting for running requests");
-        draining.drain();
-    });
-    let mut service = std::pin::pin!(service.into_future());
-    let failed = |error| Error::io("serve HTTP", error);
+    let connections = GracefulShutdown::new();
     tokio::select! {
-        ended = &mut service => return ended.map_err(failed),
+        () = shutdown => {}
+        () = accept(&listener, &state, &connections) => {}
+    }
+    drop(listener);
+    tracing::info!("shutting down: waiting for running requests");
+    state.drain();
+    let mut drained = std::pin::pin!(connections.shutdown());
+    tokio::select! {
+        () = &mut drained => return Ok(()),
         () = state.grace_is_over() => {}
     }
     tracing::warn!("stopping the requests that still run");
     state.stop();
-    if let Ok(ended) = tokio::time::timeout(LAST_WORDS, service).await {
-        return ended.map_err(failed);
+    if tokio::time::timeout(LAST_WORDS, drained).await.is_err() {
+        tracing::warn!("closing connections whose clients do not read");
     }
-    tracing::warn!("closing connections whose clients do not read");
     Ok(())
+}
+
+/// Takes connections, for ever.
+async fn accept(listener: &TcpListener, state: &AppState, connections: &GracefulShutdown) {
+    let (limits, router) = (*state.limits(), router(state.clone()));
+    let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Ok(place) = room.clone().try_acquire_owned() else {
+                    // Its client sees that the connection was closed and may come again.
+                    tracing::warn!(most = limits.max_connections, "a connection too many was closed");
+                    continue;
+                };
+                let router = router.clone().layer(Extension(ConnectInfo(peer)));
+                let served = connection(stream, router, limits, connections.watcher());
+                tokio::spawn(async move {
+                    served.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, limits: Limits, watcher: Watcher) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "small answers may wait for company");
+    }
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
+    // Not with upgrades: that waits without a limit for the first bytes, to tell the protocol from them.
+    let served = builder.serve_connection(stream, TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(served.into_owned()).await {
+        tracing::debug!(error = %Error::internal("serve a connection").with_source(error).chain(), "it ended early");
+    }
 }

@@ -1,15 +1,36 @@
-//! What all requests share.
+//! What all requests share, and the only way to it: a handler reaches data with a permit, see `permit`.
+
+mod audit;
+mod authenticate;
+mod health;
+mod limit;
+mod permit;
+mod strangers;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkit_core::RunContext;
+use agentkit_core::{Result, RunContext};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::audit::audit;
+pub(super) use self::authenticate::authenticate;
+pub(super) use self::health::Dependency;
+use self::health::LastHealth;
+use self::limit::Limiter;
+pub use self::limit::Rates;
+pub(super) use self::limit::limit;
+pub(super) use self::permit::{Ask, Audit, Caller, Me, Own, Permit, Read, Review, Write};
+use self::strangers::Strangers;
 use crate::Services;
+use crate::audit::AuditLog;
+use crate::clock::Clock;
+use crate::identity::Authenticator;
+use crate::people::{KNOWN, People};
+use crate::personal::Erasure;
 
 /// How much the service takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +42,16 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long requests may go on after the service was asked to stop.
     pub shutdown_grace: Duration,
+    /// How long audit records are kept.
+    pub audit_retention: Duration,
+    /// Connections open at once; more are closed at once.
+    pub max_connections: usize,
+    /// How long a client may take to send the head of a request, also the next one of a kept connection.
+    pub header_timeout: Duration,
+    /// How long a client may go on without reading what it is sent.
+    pub write_timeout: Duration,
+    /// How much one may ask for.
+    pub rates: Rates,
 }
 
 impl Default for Limits {
@@ -29,6 +60,11 @@ impl Default for Limits {
             max_concurrent_requests: 512,
             request_timeout: Duration::from_mins(1),
             shutdown_grace: Duration::from_secs(30),
+            audit_retention: Duration::from_hours(24 * 90),
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(30),
+            rates: Rates::default(),
         }
     }
 }
@@ -39,6 +75,13 @@ pub struct AppState(Arc<Shared>);
 
 struct Shared {
     services: Services,
+    authenticator: Authenticator,
+    clock: Clock,
+    audit: AuditLog,
+    people: People,
+    limiter: Limiter,
+    strangers: Strangers,
+    health: LastHealth,
     limits: Limits,
     root: RunContext,
     slots: Arc<Semaphore>,
@@ -46,12 +89,20 @@ struct Shared {
 }
 
 impl AppState {
-    /// Serves `services` within `limits`.
+    /// Serves `services` within `limits` to those whom `authenticator` knows.
     #[must_use]
-    pub fn new(services: Services, limits: Limits) -> Self {
+    pub fn new(services: Services, authenticator: Authenticator, limits: Limits) -> Self {
         let slots = limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
+        let clock = Clock::system();
         Self(Arc::new(Shared {
+            audit: AuditLog::new(services.state.clone(), clock.clone()),
+            clock,
+            people: People::new(services.state.clone()),
+            limiter: Limiter::new(limits.rates),
+            strangers: Strangers::new(),
+            health: LastHealth::default(),
             services,
+            authenticator,
             limits,
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
@@ -76,8 +127,33 @@ impl AppState {
         self.0.draining.is_cancelled()
     }
 
-    pub(super) fn services(&self) -> &Services {
-        &self.0.services
+    /// Whether nobody is asked for a credential.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        self.0.authenticator.is_insecure()
+    }
+
+    /// Where it is written down who did what.
+    #[must_use]
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.0.audit
+    }
+
+    /// Goes on with the erasures that a crash or a stop held up.
+    ///
+    /// # Cancel safety
+    /// If dropped, they are held up again.
+    ///
+    /// # Errors
+    /// What the stores say, or stopped.
+    pub async fn resume(&self) -> Result<()> {
+        self.erasure().resume(&self.0.root.child()).await
+    }
+
+    pub(super) fn erasure(&self) -> Erasure {
+        let Shared { services, people, clock, limits, .. } = &*self.0;
+        let (services, people, clock) = (services.clone(), people.clone(), clock.clone());
+        Erasure { services, people, clock, wait: limits.request_timeout + KNOWN }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -86,6 +162,17 @@ impl AppState {
 
     pub(super) fn root(&self) -> &RunContext {
         &self.0.root
+    }
+
+    /// The context of one request of `caller`: its own deadline, and the tokens that are left to them.
+    pub(super) fn begin(&self, caller: &Caller) -> RunContext {
+        let left = self.0.limiter.tokens_left(&caller.principal).unwrap_or(Some(0)).unwrap_or(u64::MAX);
+        self.0.root.child().with_timeout(self.0.limits.request_timeout).with_token_budget(left)
+    }
+
+    /// Counts the tokens that a request of `caller` used.
+    pub(super) fn spent(&self, caller: &Caller, tokens: u64) {
+        self.0.limiter.spend(&caller.principal, tokens);
     }
 
     pub(super) fn slots(&self) -> &Arc<Semaphore> {
@@ -103,6 +190,7 @@ impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppState")
             .field("limits", &self.0.limits)
+            .field("insecure", &self.is_insecure())
             .field("draining", &self.is_draining())
             .finish_non_exhaustive()
     }

@@ -2,12 +2,22 @@
 
 use agentkit_core::TraceContext;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
 use super::problem::{Problem, ProblemKind};
+
+/// Headers of every answer that does not have its own.
+const PROTECTION: [(HeaderName, &str); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
 
 /// Runs the request in its trace and renders what went wrong.
 pub(super) async fn trace(mut request: Request, next: Next) -> Response {
@@ -40,16 +50,18 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         Problem::new(kind, format!("the request was refused with status {status}"))
     });
     let mut rendered = problem.render(path, &trace.trace_id());
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        rendered.headers_mut().insert(header::ALLOW, allow.clone());
-    }
+    let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
+    let told = response.headers().iter().filter(|(name, _)| tells(name));
+    rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));
     rendered
 }
 
-/// Browsers guess no types, and nobody stores answers unless a route says so.
+/// What a browser may do with an answer unless a route says otherwise: guess no type, store it nowhere, run nothing of
+/// it, show it in no other page.
 fn protected(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in PROTECTION {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }

@@ -293,13 +293,46 @@ async function problemOf(response) {
   }
 }
 
+/** What shows the service who is asking, if it wants to know. */
+function credential() {
+  const key = recall("key");
+  return key ? { authorization: `Bearer ${key}` } : {};
+}
+
+/** Asks for an API key, which the tab keeps until it is closed, and then asks the question again. */
+function renderKey(turn, detail) {
+  turn.failed = true;
+  const form = make("form", "error key");
+  const label = make("label", "", "This service needs an API key");
+  const input = make("input");
+  input.type = "password";
+  input.name = "key";
+  input.required = true;
+  input.autocomplete = "off";
+  label.append(input);
+  const use = make("button", "", "Use this key");
+  use.type = "submit";
+  form.append(label, make("span", "", detail), use);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    remember("key", input.value.trim());
+    if (!state.running) { turn.item.remove(); ask(turn.question); }
+  });
+  turn.foot.before(form);
+  input.focus();
+}
+
 async function stream(turn, signal) {
   const response = await fetch("/chat", {
     method: "POST",
-    headers: { "content-type": "application/json", accept: "text/event-stream" },
+    headers: { "content-type": "application/json", accept: "text/event-stream", ...credential() },
     body: JSON.stringify({ message: turn.question, session_id: state.session }),
     signal,
   });
+  if (response.status === 401) {
+    renderKey(turn, (await problemOf(response))[1]);
+    return;
+  }
   if (!response.ok) {
     renderError(turn, ...(await problemOf(response)));
     return;
@@ -395,7 +428,7 @@ async function showStock() {
   try {
     const health = await (await fetch("/health/ready")).json();
     const index = (health.dependencies || []).find((dependency) => dependency.name === "index");
-    if (index && index.status === "ok") byId("stock").textContent = index.detail;
+    if (index && index.status === "ok" && /\d/.test(index.detail)) byId("stock").textContent = index.detail;
   } catch { /* the line stays empty */ }
 }
 

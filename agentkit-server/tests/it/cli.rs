@@ -50,16 +50,32 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
+    /// The key of the first start; empty at later ones.
+    pub(crate) key: String,
 }
 
 impl Server {
     pub(crate) fn start(folder: &Folder) -> Self {
         let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let serving: Value = serde_json::from_str(&line).unwrap();
-        Self { child, url: serving["url"].as_str().unwrap().to_owned() }
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Ends the child also when an assertion below fails.
+        let mut server = Self { child, url: String::new(), key: String::new() };
+        for line in lines {
+            let said: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if said["event"] == "serving" {
+                said["url"].as_str().unwrap().clone_into(&mut server.url);
+                return server;
+            }
+            said["key"].as_str().unwrap().clone_into(&mut server.key);
+        }
+        panic!("the server ended before it served");
+    }
+
+    /// Ends it as the system does, without a warning.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to stop, as a supervisor would, and waits.
@@ -85,9 +101,9 @@ fn wrong_usage_and_failures_have_their_own_exit_codes() {
         assert_eq!(folder.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
     for (arguments, part) in [
-        (&["serve", "--listen", "0.0.0.0:0"][..], "no authentication is configured"),
+        (&["serve", "--insecure-dev", "--listen", "0.0.0.0:0"][..], "without credentials"),
         (&["serve", "--listen", "nowhere"], "\"nowhere\" is not an address"),
-        (&["demo", "--listen", "0.0.0.0:0"], "no authentication is configured"),
+        (&["demo", "--listen", "0.0.0.0:0"], "without credentials"),
         (&["config", "check", "--config", "missing.toml"], "missing.toml"),
         (&["search", "x"], "there is no index"),
         (&["ask", " "], "the message is empty"),
@@ -106,7 +122,9 @@ fn wrong_usage_and_failures_have_their_own_exit_codes() {
 fn help_names_every_command() {
     let output = Folder::new().command(&[]).arg("--help").output().unwrap();
     let help = text(&output.stdout);
-    for command in ["demo", "serve", "ingest", "search", "ask", "eval", "bench", "models", "config"] {
+    for command in
+        ["demo", "serve", "ingest", "search", "ask", "eval", "bench", "keys", "audit", "models", "config"]
+    {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in {help}");
     }
 }
@@ -161,6 +179,7 @@ fn what_is_ingested_is_found_and_answered_with_citations() {
 fn a_server_and_the_command_line_share_the_data_directory() {
     let folder = Folder::new();
     let server = Server::start(&folder);
+    let key = server.key.clone();
     let output = folder.run(&["ingest", "notes"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("holds the index; going through it"), "{}", text(&output.stderr));
@@ -176,7 +195,11 @@ fn a_server_and_the_command_line_share_the_data_directory() {
     let restarted = Server::start(&folder);
     let found = folder.json(&["search", "coffee", "-k", "1"]).pop().unwrap();
     assert_eq!(found["hits"][0]["document_id"], "coffee.txt");
-    let remote = folder.run(&["ingest", "notes", "--server", &restarted.url]);
+    assert_eq!(restarted.key, "", "a key is shown only at the first start");
+    let refused = folder.run(&["ingest", "notes", "--server", &restarted.url]);
+    assert!(text(&refused.stderr).contains("AGENTKIT_API_KEY"), "{}", text(&refused.stderr));
+    let mut ingest = folder.command(&["ingest", "notes", "--server", &restarted.url]);
+    let remote = ingest.env("AGENTKIT_API_KEY", &key).output().unwrap();
     assert!(text(&remote.stdout).contains("0 documents written, 2 unchanged"), "{}", text(&remote.stdout));
 }
 

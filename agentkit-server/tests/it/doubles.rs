@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use agentkit_core::testing::WindowMemory;
 use agentkit_core::{
     Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, DocumentId, Error, ErrorKind,
-    Explanation, Hit, Leg, LegExplanation, Locator, Memory, Message, Outcome, Passage, Result, Retriever,
-    RunContext, SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Source, Span,
-    TenantScope, Usage,
+    Explanation, Hit, Leg, LegExplanation, Locator, Memory, MemoryState, Message, Outcome, Passage, Result,
+    Retriever, RunContext, SearchRequest, SearchResponse, SessionKey, Source, Span, TenantScope, Usage,
 };
 use agentkit_rag::SourceDocument;
 use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, Upserted};
@@ -32,12 +32,8 @@ pub(crate) struct DoubleAgent {
     pub(crate) running: Arc<AtomicUsize>,
     /// A permit comes whenever a run begins or ends.
     pub(crate) changed: Arc<Semaphore>,
-}
-
-impl Default for DoubleAgent {
-    fn default() -> Self {
-        Self { running: Arc::default(), changed: Arc::new(Semaphore::new(0)) }
-    }
+    /// Where turns go.
+    memory: Arc<WindowMemory>,
 }
 
 struct Held(Arc<AtomicUsize>, Arc<Semaphore>);
@@ -71,7 +67,7 @@ impl Agent for DoubleAgent {
             "panic" => panic!("the double was told to panic"),
             _ => {}
         }
-        let (held, ctx) = (self.hold(), ctx.clone());
+        let (held, ctx, memory) = (self.hold(), ctx.clone(), self.memory.clone());
         Ok(AgentStream::generate(move |out| async move {
             let _held = held;
             let trace_id = ctx.trace().trace_id();
@@ -86,11 +82,20 @@ impl Agent for DoubleAgent {
                 "hang" => ctx.stopped().await,
                 "deaf" => std::future::pending().await,
                 "fail" => return Err(Error::new(ErrorKind::Unavailable, "the model went away")),
-                _ => return finish(&out).await,
+                _ => {
+                    remember(&memory, input, &ctx).await?;
+                    return finish(&out).await;
+                }
             };
             Err(ctx.stopped().await)
         }))
     }
+}
+
+async fn remember(memory: &WindowMemory, input: AgentInput, ctx: &RunContext) -> Result<()> {
+    let Some(session) = input.session else { return Ok(()) };
+    let turn = vec![Message::user(input.message), Message::assistant("At 80 degrees")];
+    memory.append(&SessionKey::new(input.scope, session), turn, ctx).await
 }
 
 async fn finish(out: &agentkit_core::Emitter<AgentEventKind>) -> Result<()> {
@@ -172,6 +177,10 @@ impl DocumentStore for DoubleDocuments {
         Ok(ids.iter().filter(|id| kept.remove(&(partition(scope), (*id).clone())).is_some()).count() as u64)
     }
 
+    async fn forget(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
+        self.delete(scope, ids, ctx).await
+    }
+
     async fn get(&self, scope: &TenantScope, id: &DocumentId, _ctx: &RunContext) -> Result<Option<Document>> {
         self.check()?;
         let found = self.kept.lock().unwrap().get(&(partition(scope), id.clone())).cloned();
@@ -210,40 +219,29 @@ impl DocumentStore for DoubleDocuments {
     }
 }
 
-/// Remembers nothing.
-struct NoMemory;
-
-#[async_trait]
-impl Memory for NoMemory {
-    async fn append(&self, _key: &SessionKey, _turn: Vec<Message>, _ctx: &RunContext) -> Result<()> {
-        Ok(())
-    }
-
-    async fn recall(&self, _key: &SessionKey, _limit: usize, _ctx: &RunContext) -> Result<Vec<Message>> {
-        Ok(Vec::new())
-    }
-
-    async fn sessions(
-        &self,
-        _scope: &TenantScope,
-        _after: Option<&SessionId>,
-        _limit: usize,
-        _ctx: &RunContext,
-    ) -> Result<Vec<SessionSummary>> {
-        Ok(Vec::new())
-    }
-
-    async fn forget(&self, _key: &SessionKey, _ctx: &RunContext) -> Result<bool> {
-        Ok(false)
-    }
-}
-
 /// All doubles, with handles to look into them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Doubles {
     pub(crate) agent: Arc<DoubleAgent>,
     pub(crate) retriever: Arc<DoubleRetriever>,
     pub(crate) documents: Arc<DoubleDocuments>,
+    pub(crate) state: Arc<MemoryState>,
+    memory: Arc<WindowMemory>,
+}
+
+impl Default for Doubles {
+    fn default() -> Self {
+        let memory = Arc::new(WindowMemory::new());
+        let changed = Arc::new(Semaphore::new(0));
+        let agent = DoubleAgent { running: Arc::default(), changed, memory: memory.clone() };
+        Self {
+            agent: Arc::new(agent),
+            retriever: Arc::default(),
+            documents: Arc::default(),
+            state: Arc::default(),
+            memory,
+        }
+    }
 }
 
 impl Doubles {
@@ -251,8 +249,9 @@ impl Doubles {
         Services {
             agent: self.agent.clone(),
             retriever: self.retriever.clone(),
-            memory: Arc::new(NoMemory),
+            memory: self.memory.clone(),
             documents: self.documents.clone(),
+            state: self.state.clone(),
         }
     }
 }

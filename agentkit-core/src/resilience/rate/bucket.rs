@@ -86,6 +86,17 @@ impl Bucket {
         self.full_at = full_at.min(now + NEVER);
     }
 
+    /// How many are in the bucket.
+    pub(super) fn available(&self, now: Instant) -> u64 {
+        let level = self.size.saturating_sub(self.full_in(now));
+        u64::try_from(level.as_nanos() / self.interval.as_nanos().max(1)).unwrap_or(u64::MAX)
+    }
+
+    /// How long until the bucket is full, if nobody takes anything.
+    pub(super) fn full_in(&self, now: Instant) -> Duration {
+        self.full_at.saturating_duration_since(now)
+    }
+
     fn cost(&self, amount: u64) -> Duration {
         self.interval.saturating_mul(u32::try_from(amount).unwrap_or(u32::MAX)).min(NEVER)
     }

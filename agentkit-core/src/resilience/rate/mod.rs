@@ -1,6 +1,7 @@
 //! Keeps calls and model tokens to a rate, by token buckets.
 
 mod bucket;
+mod tokens;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use self::bucket::Bucket;
 pub use self::bucket::Rate;
+pub use self::tokens::TokenBucket;
 use crate::context::RunContext;
 use crate::embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 use crate::error::{Error, ErrorKind, Result};

@@ -102,7 +102,7 @@ async fn a_file_from_before_there_were_runs_keeps_its_conversations_and_takes_ru
     let memory = SqliteMemory::open(&fixture.path()).await.unwrap();
     memory.append(&session(), vec![Message::user("hello")], &fixture.ctx).await.unwrap();
     let pool = &memory.checkpointer().database.pool;
-    for undo in ["DROP TABLE runs", "DELETE FROM _sqlx_migrations WHERE version >= 2"] {
+    for undo in ["DROP TABLE runs", "DROP TABLE state", "DELETE FROM _sqlx_migrations WHERE version >= 2"] {
         sqlx::query(undo).execute(pool).await.unwrap();
     }
     memory.close().await;
@@ -113,7 +113,7 @@ async fn a_file_from_before_there_were_runs_keeps_its_conversations_and_takes_ru
         .fetch_all(&runs.database.pool)
         .await
         .unwrap();
-    assert_eq!(versions, [1, 2, 4]);
+    assert_eq!(versions, [1, 2, 3, 4]);
     let memory = SqliteMemory::open(&fixture.path()).await.unwrap();
     assert_eq!(memory.recall(&session(), 9, &fixture.ctx).await.unwrap(), [Message::user("hello")]);
 }

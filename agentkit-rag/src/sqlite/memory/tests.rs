@@ -5,6 +5,9 @@ use std::sync::Arc;
 use agentkit_core::testing::ScriptedModel;
 use agentkit_core::{CollectionName, Role, SummaryMemory, TenantId, forget_tenant};
 
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
+
 use super::*;
 
 struct Fixture {
