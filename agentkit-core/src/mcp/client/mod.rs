@@ -124,7 +124,7 @@ impl McpClient {
             let running = serve_client_with_lifecycle(this, transport, mode).await;
             running.map_err(|error: ClientInitializeError| failure::of_greeting(&name, error))
         };
-        let running = in_time(&name, &limits, greeting, ctx).await?;
+        let running = in_time(&name, &limits, Box::pin(greeting), ctx).await?;
         let peer = running.peer().clone();
         let running = Mutex::new(Some(running));
         Ok(Self(Arc::new(Connection { name, limits, peer, running })))

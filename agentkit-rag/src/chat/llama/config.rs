@@ -60,7 +60,7 @@ impl Config {
     }
 
     fn check(&self, file: &Gguf) -> Result<()> {
-        let queries = self.heads.checked_mul(self.head).unwrap_or(usize::MAX);
+        let queries = self.heads.saturating_mul(self.head);
         let sane = (1..=MAX_LAYERS).contains(&self.layers)
             && [self.width, self.inner, queries].iter().all(|n| (1..=MAX_WIDTH).contains(n))
             && self.heads.checked_rem(self.shared_heads) == Some(0)
