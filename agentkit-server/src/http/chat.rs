@@ -1,24 +1,19 @@
 //! `POST /chat`: the agent's events, gathered as JSON or streamed.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use agentkit_core::{AgentEvent, AgentEventKind, AgentInput, AgentStream, Error, SessionId};
+use agentkit_core::{AgentEvent, AgentInput, AgentStream, SessionId};
 use axum::http::{HeaderMap, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse as _, Response};
-use futures_util::Stream;
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 
 use super::admit::Run;
 use super::body::Json;
+use super::events::{Guarded, sse};
 use super::problem::Problem;
 use super::state::{Ask, Permit};
 use super::wire::ChatRequest;
 
-/// A comment this often keeps a silent stream open through proxies.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// Answers a message from the documents, with citations.
@@ -73,11 +68,7 @@ fn accepts_events(headers: &HeaderMap) -> bool {
 }
 
 fn stream(events: AgentStream, run: Run, session: Option<SessionId>) -> Response {
-    let ctx = run.ctx.clone();
-    let stopped = Box::pin(async move { ctx.stopped().await });
-    let encoded = Guarded { events, session, stopped, next_seq: 0, over: false, _run: run };
-    let encoded = futures_util::StreamExt::map(encoded, |event| encode(&event));
-    Sse::new(encoded).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    sse(Guarded::new(events, run, session).map(|event| encode(&event)))
 }
 
 fn encode(event: &AgentEvent) -> Result<Event, axum::Error> {
@@ -91,50 +82,4 @@ fn encode(event: &AgentEvent) -> Result<Event, axum::Error> {
 struct Tag<'a> {
     #[serde(rename = "type")]
     name: &'a str,
-}
-
-/// The events of a run up to its last; a run that does not stop when told to is cut off with an `error` event.
-struct Guarded {
-    events: AgentStream,
-    /// The conversation by the name its owner knows.
-    session: Option<SessionId>,
-    stopped: Pin<Box<dyn Future<Output = Error> + Send>>,
-    next_seq: u64,
-    over: bool,
-    _run: Run,
-}
-
-impl Stream for Guarded {
-    type Item = AgentEvent;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AgentEvent>> {
-        let this = &mut *self;
-        if this.over {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(event) = Pin::new(&mut this.events).poll_next(cx) {
-            let mut event =
-                event.unwrap_or_else(|| this.failure(&Error::internal("the run ended without saying how")));
-            if let AgentEventKind::Started { session_id, .. } = &mut event.kind {
-                session_id.clone_from(&this.session);
-            }
-            this.next_seq = event.seq.saturating_add(1);
-            this.over = matches!(event.kind, AgentEventKind::Done { .. } | AgentEventKind::Error { .. });
-            return Poll::Ready(Some(event));
-        }
-        match this.stopped.as_mut().poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(error) => {
-                this.over = true;
-                Poll::Ready(Some(this.failure(&error)))
-            }
-        }
-    }
-}
-
-impl Guarded {
-    fn failure(&self, error: &Error) -> AgentEvent {
-        let kind = AgentEventKind::Error { kind: error.kind(), message: error.message().to_owned() };
-        AgentEvent { seq: self.next_seq, kind }
-    }
 }

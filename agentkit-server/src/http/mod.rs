@@ -10,11 +10,13 @@ mod audit;
 mod body;
 mod chat;
 mod documents;
+mod events;
 mod feedback;
 mod health;
 mod hosts;
 mod mcp;
 mod me;
+mod openai;
 mod openapi;
 mod page;
 mod problem;
@@ -84,6 +86,10 @@ fn data_routes() -> Routes {
         ("/audit", routing::get(audit::list)),
         ("/search", routing::post(search::search).layer(small)),
         ("/mcp", routing::post(mcp::mcp).layer(small)),
+        ("/v1/models", routing::get(openai::models)),
+        ("/v1/models/{*id}", routing::get(openai::model)),
+        ("/v1/chat/completions", routing::post(openai::completions).layer(small)),
+        ("/v1/embeddings", routing::post(openai::embeddings).layer(small)),
         ("/documents", routing::get(documents::list)),
         (
             "/documents/{*id}",

@@ -205,6 +205,19 @@ impl Problem {
         self
     }
 
+    pub(super) fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// A member of its own, if it is a text.
+    pub(super) fn member(&self, name: &str) -> Option<&str> {
+        self.members.get(name).and_then(Value::as_str)
+    }
+
     /// The document, told where and in which trace it happened.
     pub(super) fn render(&self, instance: &str, trace_id: &str) -> Response {
         let document = ProblemDocument {
@@ -216,9 +229,15 @@ impl Problem {
             trace_id: trace_id.to_owned(),
             members: self.members.clone(),
         };
-        let mut response = (self.kind.status(), axum::Json(document)).into_response();
+        let mut response = self.respond(&document);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        response
+    }
+
+    /// An answer of JSON with the status and the headers of this problem.
+    pub(super) fn respond(&self, body: &impl Serialize) -> Response {
+        let mut response = (self.kind.status(), axum::Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if self.kind == ProblemKind::Unauthorized {
             let challenge = HeaderValue::from_static("Bearer realm=\"agentkit\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);

@@ -23,6 +23,8 @@ mod kill;
 mod lifecycle;
 mod mcp;
 mod oidc;
+mod openai;
+mod openai_clients;
 mod personal;
 mod support;
 mod tenants;

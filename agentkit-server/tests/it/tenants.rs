@@ -96,7 +96,7 @@ impl Stage {
             request(method, &path, "application/json", body.to_string())
         };
         let document = format!("/documents/{id}?collection={collection}");
-        match random.u8(..22) {
+        match random.u8(..26) {
             0..=3 => {
                 let text = format!("The lamp is {own}. The kettle is {own} as well.");
                 let fields = json!({"word": own});
@@ -139,7 +139,30 @@ impl Stage {
             17 => bare(Method::GET, ["/me", "/me/export"][random.usize(..2)].into()),
             18 => bare(Method::GET, "/audit?limit=1000".into()),
             19 | 20 => call(random, &id, own, collection),
+            21..=23 => over_openai(random, own, collection),
             _ => bare(Method::GET, ["/health/ready", "/openapi.json", "/nowhere"][random.usize(..3)].into()),
+        }
+    }
+}
+
+/// A request of a client of OpenAI.
+fn over_openai(random: &mut Rng, own: &str, collection: &str) -> Request<Body> {
+    let with = |path: &str, body: serde_json::Value| {
+        request(Method::POST, path, "application/json", body.to_string())
+    };
+    match random.u8(..4) {
+        0 => request(Method::GET, "/v1/models", "", Body::empty()),
+        1 => with("/v1/embeddings", json!({"model": "agentkit/hashing", "input": own})),
+        _ => {
+            let said = |role: &str, text: String| json!({"role": role, "content": text});
+            let messages = [
+                said("system", format!("Say {own}.")),
+                said("user", format!("What is the kettle? {own}")),
+                said("assistant", own.to_owned()),
+                said("user", format!("What is the lamp? {own}")),
+            ];
+            let stream = random.bool();
+            with("/v1/chat/completions", json!({"model": collection, "messages": messages, "stream": stream}))
         }
     }
 }

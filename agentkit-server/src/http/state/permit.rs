@@ -6,7 +6,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use agentkit_core::{Agent, CollectionName, Retriever, RunContext, SessionId, StateQuery, TenantScope};
+use agentkit_core::{
+    Agent, CollectionName, Embedder, Retriever, RunContext, SessionId, StateQuery, TenantScope,
+};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
@@ -100,6 +102,11 @@ impl<A: Action> Permit<A> {
     pub(in crate::http) fn tenant(&self) -> TenantScope {
         TenantScope::for_tenant(self.caller.principal.tenant.clone())
     }
+
+    /// This moment.
+    pub(in crate::http) fn now(&self) -> Timestamp {
+        self.state.0.clock.now()
+    }
 }
 
 impl<A: Action> Permit<A> {
@@ -113,11 +120,6 @@ impl<A: Action> Permit<A> {
 impl Permit<Own> {
     pub(in crate::http) fn personal(&self) -> Personal {
         self.belongings()
-    }
-
-    /// This moment.
-    pub(in crate::http) fn now(&self) -> Timestamp {
-        self.state.0.clock.now()
     }
 }
 
@@ -171,13 +173,49 @@ impl Permit<Ask> {
 
     /// The agent, if there are model tokens left to spend on it.
     pub(in crate::http) fn agent(&self) -> Result<&dyn Agent, Problem> {
-        match self.state.0.limiter.tokens_left(&self.caller.principal) {
-            Ok(_) => Ok(&*self.state.0.services.agent),
-            Err(wait) => {
-                let detail = "the budget of model tokens is used up; it comes back by and by";
-                Err(Problem::new(ProblemKind::RateLimited, detail).retry_after(wait))
-            }
-        }
+        self.check_tokens()?;
+        Ok(&*self.state.0.services.agent)
+    }
+
+    /// What makes vectors, if there are model tokens left to spend on it.
+    pub(in crate::http) fn embedder(&self) -> Result<&dyn Embedder, Problem> {
+        self.check_tokens()?;
+        Ok(&*self.state.0.services.embedder)
+    }
+
+    /// What the embedder calls itself.
+    pub(in crate::http) fn embedding_model(&self) -> &str {
+        &self.state.0.services.embedder.identity().name
+    }
+
+    fn check_tokens(&self) -> Result<(), Problem> {
+        self.state.0.limiter.tokens_left(&self.caller.principal).map(drop).map_err(|wait| {
+            let detail = "the budget of model tokens is used up; it comes back by and by";
+            Problem::new(ProblemKind::RateLimited, detail).retry_after(wait)
+        })
+    }
+
+    /// Whether anything was ever written to the scope's collection.
+    pub(in crate::http) async fn has(
+        &self,
+        scope: &TenantScope,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<bool> {
+        Ok(self.state.0.services.documents.stats(scope, ctx).await?.generation > 0)
+    }
+
+    /// The collections that may be asked, by name.
+    pub(in crate::http) async fn collections(
+        &self,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<Vec<CollectionName>> {
+        let home = self.tenant();
+        let mut all = self.state.0.services.documents.collections(&home, ctx).await?;
+        all.push(home.collection().clone());
+        all.sort();
+        all.dedup();
+        all.retain(|name| self.caller.principal.scope(Some(name.clone())).is_ok());
+        Ok(all)
     }
 
     /// What the tools of the Model Context Protocol are made of, if there are model tokens left to spend on them.
