@@ -20,6 +20,7 @@ mod openai;
 mod openapi;
 mod page;
 mod problem;
+mod runs;
 mod schema;
 mod search;
 mod serve;
@@ -83,6 +84,8 @@ fn data_routes() -> Routes {
     let large = DefaultBodyLimit::max(body::MAX_DOCUMENT_BODY_BYTES);
     vec![
         ("/chat", routing::post(chat::chat).layer(small)),
+        ("/chat/{id}/events", routing::get(runs::routes::events)),
+        ("/chat/{id}/stop", routing::post(runs::routes::stop)),
         ("/audit", routing::get(audit::list)),
         ("/search", routing::post(search::search).layer(small)),
         ("/mcp", routing::post(mcp::mcp).layer(small)),

@@ -12,6 +12,8 @@ use utoipa::OpenApi;
     ),
     paths(
         super::chat::chat,
+        super::runs::routes::events,
+        super::runs::routes::stop,
         super::search::search,
         super::mcp::mcp,
         super::openai::models::models,

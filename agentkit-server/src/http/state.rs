@@ -25,6 +25,7 @@ pub(super) use self::permit::{Ask, Audit, Caller, Me, Own, Permit, Read, Review,
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
+use crate::http::runs::Runs;
 use crate::identity::Authenticator;
 use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
@@ -47,6 +48,12 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client may go on without reading what it is sent.
     pub write_timeout: Duration,
+    /// Resumable runs of a tenant that are kept at once; beyond, the one that ended first is forgotten.
+    pub kept_runs: usize,
+    /// Most bytes of the events of a resumable run; one that has more is ended.
+    pub kept_run_bytes: usize,
+    /// How long a resumable run is kept after its end.
+    pub kept_run_time: Duration,
     /// How much one may ask for.
     pub rates: Rates,
 }
@@ -61,6 +68,9 @@ impl Default for Limits {
             max_connections: 10_000,
             header_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(30),
+            kept_runs: 64,
+            kept_run_bytes: 1024 * 1024,
+            kept_run_time: Duration::from_mins(5),
             rates: Rates::default(),
         }
     }
@@ -77,6 +87,7 @@ struct Shared {
     audit: AuditLog,
     people: People,
     limiter: Limiter,
+    runs: Runs,
     limits: Limits,
     root: RunContext,
     slots: Arc<Semaphore>,
@@ -94,6 +105,7 @@ impl AppState {
             clock,
             people: People::new(services.state.clone()),
             limiter: Limiter::new(limits.rates),
+            runs: Runs::new(limits),
             services,
             authenticator,
             limits,

@@ -86,6 +86,8 @@ fn matrix() -> Vec<(Request<Body>, &'static [Role])> {
     let bare = |method: Method, path: &str| request(method, path, "", Body::empty());
     vec![
         (json(Method::POST, "/chat", r#"{"message":"x"}"#), USERS),
+        (bare(Method::GET, "/chat/tea/events"), USERS),
+        (bare(Method::POST, "/chat/tea/stop"), USERS),
         (json(Method::POST, "/search", r#"{"query":"x"}"#), USERS),
         (ping(), USERS),
         (bare(Method::GET, "/v1/models"), USERS),

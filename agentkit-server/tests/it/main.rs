@@ -26,5 +26,6 @@ mod oidc;
 mod openai;
 mod openai_clients;
 mod personal;
+mod resume;
 mod support;
 mod tenants;

@@ -34,9 +34,14 @@ async fn passes(program: &str, script: &str, last: &[&str]) {
     let served = tokio::spawn(serve(listener, guarded.service.state.clone(), std::future::pending()));
     let script = format!("{SCRIPTS}/{script}");
     let mut client = Command::new(program);
-    client.args([script.as_str(), &base, &key.expose()]).args(last).env("NO_PROXY", "127.0.0.1").kill_on_drop(true);
+    client
+        .args([script.as_str(), &base, &key.expose()])
+        .args(last)
+        .env("NO_PROXY", "127.0.0.1")
+        .kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, client.output()).await.unwrap().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let told =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
     println!("{told}");
     served.abort();

@@ -18,6 +18,7 @@ use crate::audit::AuditLog;
 use crate::clock::Timestamp;
 use crate::documents::DocumentStore;
 use crate::http::problem::{Problem, ProblemKind};
+use crate::http::runs::{Owner, Runs};
 use crate::identity::{Principal, Role};
 use crate::mcp::Sources;
 use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
@@ -120,6 +121,19 @@ impl<A: Action> Permit<A> {
 impl Permit<Own> {
     pub(in crate::http) fn personal(&self) -> Personal {
         self.belongings()
+    }
+}
+
+impl<A: Action> Permit<A> {
+    /// Whose runs the one who is asking may see.
+    pub(in crate::http) fn owner(&self) -> Owner {
+        let Caller { principal, pseudonym } = &*self.caller;
+        Owner { tenant: principal.tenant.clone(), person: pseudonym.clone() }
+    }
+
+    /// The runs that can be come back to.
+    pub(in crate::http) fn runs(&self) -> &Runs {
+        &self.state.0.runs
     }
 }
 
