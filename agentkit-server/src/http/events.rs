@@ -106,6 +106,11 @@ impl Guarded {
         Self { events, session, stopped, next_seq: 0, over: false, run }
     }
 
+    /// The context the run has.
+    pub(super) fn context(&self) -> &RunContext {
+        &self.run.ctx
+    }
+
     fn failure(&self, error: &Error) -> AgentEvent {
         let kind = AgentEventKind::Error { kind: error.kind(), message: error.message().to_owned() };
         AgentEvent { seq: self.next_seq, kind }

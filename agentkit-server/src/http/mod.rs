@@ -25,6 +25,7 @@ mod schema;
 mod search;
 mod serve;
 mod sessions;
+mod socket;
 mod state;
 mod trace;
 mod wire;
@@ -113,6 +114,7 @@ fn data_routes() -> Routes {
 
 fn open_routes() -> Routes {
     vec![
+        ("/chat/ws", routing::get(socket::connect)),
         ("/health/live", routing::get(health::live)),
         ("/health/ready", routing::get(health::ready)),
         ("/openapi.json", routing::get(openapi::openapi)),

@@ -12,6 +12,7 @@ use utoipa::OpenApi;
     ),
     paths(
         super::chat::chat,
+        super::socket::connect,
         super::runs::routes::events,
         super::runs::routes::stop,
         super::search::search,

@@ -219,8 +219,8 @@ impl Problem {
     }
 
     /// The document, told where and in which trace it happened.
-    pub(super) fn render(&self, instance: &str, trace_id: &str) -> Response {
-        let document = ProblemDocument {
+    pub(super) fn document(&self, instance: &str, trace_id: &str) -> ProblemDocument {
+        ProblemDocument {
             r#type: format!("urn:agentkit:problem:{}", self.kind.name()),
             title: self.kind.title().to_owned(),
             status: self.kind.status().as_u16(),
@@ -228,8 +228,12 @@ impl Problem {
             instance: instance.to_owned(),
             trace_id: trace_id.to_owned(),
             members: self.members.clone(),
-        };
-        let mut response = self.respond(&document);
+        }
+    }
+
+    /// The document as an answer.
+    pub(super) fn render(&self, instance: &str, trace_id: &str) -> Response {
+        let mut response = self.respond(&self.document(instance, trace_id));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         response
     }
@@ -250,6 +254,19 @@ impl Problem {
             );
         }
         response
+    }
+}
+
+impl Problem {
+    /// The problem of work that panicked; the message stays in the log.
+    pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        tracing::error!(message, "a handler panicked");
+        Self::new(ProblemKind::Internal, "the request hit a defect; the service's log tells more")
     }
 }
 
@@ -294,15 +311,8 @@ pub(super) struct ProblemDocument {
     members: Map<String, Value>,
 }
 
-/// The problem of a handler that panicked; the message stays in the log.
+/// The answer of a handler that panicked.
 #[expect(clippy::needless_pass_by_value, reason = "the layer that catches panics hands them over")]
 pub(super) fn from_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    tracing::error!(message, "a handler panicked");
-    Problem::new(ProblemKind::Internal, "the request hit a defect; the service's log tells more")
-        .into_response()
+    Problem::of_panic(&*panic).into_response()
 }

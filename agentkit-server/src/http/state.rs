@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::audit::audit;
-pub(super) use self::authenticate::authenticate;
+pub(super) use self::authenticate::{authenticate, bearer};
 pub(super) use self::health::Dependency;
 use self::limit::Limiter;
 pub use self::limit::Rates;
@@ -29,6 +29,9 @@ use crate::http::runs::Runs;
 use crate::identity::Authenticator;
 use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
+
+/// Most WebSockets, whatever the limits say: as many as can be waited for at once.
+const MAX_SOCKETS: usize = 1 << 20;
 
 /// How much the service takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,6 +57,10 @@ pub struct Limits {
     pub kept_run_bytes: usize,
     /// How long a resumable run is kept after its end.
     pub kept_run_time: Duration,
+    /// WebSockets open at once; more are refused with status 503.
+    pub max_sockets: usize,
+    /// How long a WebSocket may be open with nothing asked.
+    pub socket_idle: Duration,
     /// How much one may ask for.
     pub rates: Rates,
 }
@@ -71,6 +78,8 @@ impl Default for Limits {
             kept_runs: 64,
             kept_run_bytes: 1024 * 1024,
             kept_run_time: Duration::from_mins(5),
+            max_sockets: 10_000,
+            socket_idle: Duration::from_mins(10),
             rates: Rates::default(),
         }
     }
@@ -91,6 +100,7 @@ struct Shared {
     limits: Limits,
     root: RunContext,
     slots: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     draining: CancellationToken,
 }
 
@@ -111,6 +121,7 @@ impl AppState {
             limits,
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
+            sockets: Arc::new(Semaphore::new(limits.max_sockets.min(MAX_SOCKETS))),
             draining: CancellationToken::new(),
         }))
     }
@@ -182,6 +193,22 @@ impl AppState {
 
     pub(super) fn slots(&self) -> &Arc<Semaphore> {
         &self.0.slots
+    }
+
+    pub(super) fn sockets(&self) -> &Arc<Semaphore> {
+        &self.0.sockets
+    }
+
+    /// Completes when every WebSocket is closed.
+    pub(super) async fn sockets_are_closed(&self) {
+        let all = self.0.limits.max_sockets.min(MAX_SOCKETS);
+        // The semaphore is never closed.
+        let _ = self.0.sockets.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+    }
+
+    /// Completes when the service is asked to stop.
+    pub(super) async fn draining(&self) {
+        self.0.draining.cancelled().await;
     }
 
     /// Completes the shutdown grace after draining began.

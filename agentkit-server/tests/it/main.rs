@@ -27,5 +27,6 @@ mod openai;
 mod openai_clients;
 mod personal;
 mod resume;
+mod socket;
 mod support;
 mod tenants;

@@ -42,6 +42,25 @@ pub(in crate::http) async fn audit(State(state): State<AppState>, request: Reque
     }
 }
 
+/// Records what came over a line that is no request of its own.
+pub(super) async fn note(
+    state: &AppState,
+    caller: &Caller,
+    (action, outcome): (&str, u16),
+    trace: &TraceContext,
+) -> agentkit_core::Result<()> {
+    let event = AuditEvent {
+        actor: caller.pseudonym.to_string(),
+        credential: caller.principal.credential.clone(),
+        role: caller.principal.role,
+        target: None,
+        action: action.to_owned(),
+        outcome,
+        trace_id: trace.trace_id(),
+    };
+    state.0.audit.note(&caller.principal.tenant, event).await
+}
+
 fn changes(request: &Request) -> bool {
     let asks = QUESTIONS.contains(&request.uri().path()) || request.method() == Method::GET;
     !asks && request.method() != Method::HEAD

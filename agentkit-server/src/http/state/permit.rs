@@ -7,16 +7,20 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use agentkit_core::{
-    Agent, CollectionName, Embedder, Retriever, RunContext, SessionId, StateQuery, TenantScope,
+    Agent, CollectionName, Embedder, Retriever, RunContext, SessionId, StateQuery, TenantScope, TraceContext,
 };
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::AppState;
+use super::audit::note;
+use super::authenticate::identify;
+use super::limit::count;
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Timestamp;
 use crate::documents::DocumentStore;
+use crate::http::admit::Run;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::runs::{Owner, Runs};
 use crate::identity::{Principal, Role};
@@ -266,17 +270,49 @@ impl Permit<Audit> {
     }
 }
 
-impl<A: Action> FromRequestParts<AppState> for Permit<A> {
-    type Rejection = Problem;
+impl<A: Action> Permit<A> {
+    /// The right of whoever showed this credential outside the layers of a request.
+    pub(in crate::http) async fn shown(state: &AppState, credential: Option<&str>) -> Result<Self, Problem> {
+        let caller = identify(state, credential).await?;
+        Self::of(state, Arc::new(caller))
+    }
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let missing = || Problem::new(ProblemKind::Internal, "the route stands outside the authentication");
-        let caller = parts.extensions.get::<Arc<Caller>>().cloned().ok_or_else(missing)?;
+    fn of(state: &AppState, caller: Arc<Caller>) -> Result<Self, Problem> {
         let role = caller.principal.role;
         if !A::is_for(role) {
             let detail = format!("the role {role} may not {}", A::WHAT);
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
         Ok(Self { state: state.clone(), caller, action: PhantomData })
+    }
+
+    /// Counts a message that is no request of its own, unless there were too many.
+    pub(in crate::http) fn enter(&self) -> Result<(), Problem> {
+        count(&self.state, &self.caller)
+    }
+
+    /// A slot to work on such a message, if there is one.
+    pub(in crate::http) fn admit(&self, trace: TraceContext) -> Result<Run, Problem> {
+        Run::take(self.state.clone(), self.caller.clone(), trace)
+    }
+
+    /// Records what became of such a message.
+    pub(in crate::http) async fn note(
+        &self,
+        action: &str,
+        outcome: u16,
+        trace: &TraceContext,
+    ) -> agentkit_core::Result<()> {
+        note(&self.state, &self.caller, (action, outcome), trace).await
+    }
+}
+
+impl<A: Action> FromRequestParts<AppState> for Permit<A> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let missing = || Problem::new(ProblemKind::Internal, "the route stands outside the authentication");
+        let caller = parts.extensions.get::<Arc<Caller>>().cloned().ok_or_else(missing)?;
+        Self::of(state, caller)
     }
 }
