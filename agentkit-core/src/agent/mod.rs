@@ -63,8 +63,8 @@ pub struct AgentInput {
     pub message: String,
     /// The conversation it continues; `None` is a conversation of one turn.
     pub session: Option<SessionId>,
-    /// What was said before, in place of what is remembered of the session: messages of the user and the assistant, and
-    /// further instructions of the application as those of the system.
+    /// What was said before, in place of what is remembered of the session: messages of the user and the assistant. Those
+    /// of the system are further instructions of the application, and take the place of nothing.
     pub history: Vec<Message>,
     /// Which documents may be used.
     pub filter: Option<Filter>,
@@ -91,6 +91,12 @@ impl AgentInput {
     pub fn history(mut self, history: Vec<Message>) -> Self {
         self.history = history;
         self
+    }
+
+    /// Whether the history has turns, which count in place of what is remembered of the session.
+    #[must_use]
+    pub fn tells_turns(&self) -> bool {
+        self.history.iter().any(|said| said.role != Role::System)
     }
 
     /// Restricts the documents that may be used.

@@ -75,7 +75,7 @@ impl Run {
     /// What was said before: by the history that came with the message, else by the session's latest messages.
     async fn said(&self) -> Result<Vec<Message>> {
         match (&self.agent.memory, self.session_key()) {
-            _ if !self.input.history.is_empty() => Ok(self.input.history.clone()),
+            _ if self.input.tells_turns() => Ok(self.input.history.clone()),
             (Some(memory), Some(key)) => memory.recall(&key, RECALLED, &self.ctx).await,
             _ => Ok(Vec::new()),
         }

@@ -93,6 +93,7 @@ fn data_routes() -> Routes {
         ("/v1/models", routing::get(openai::models)),
         ("/v1/models/{*id}", routing::get(openai::model)),
         ("/v1/chat/completions", routing::post(openai::completions).layer(small)),
+        ("/v1/responses", routing::post(openai::responses).layer(small)),
         ("/v1/embeddings", routing::post(openai::embeddings).layer(small)),
         ("/documents", routing::get(documents::list)),
         (

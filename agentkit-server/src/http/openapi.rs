@@ -20,6 +20,7 @@ use utoipa::OpenApi;
         super::openai::models::models,
         super::openai::models::model,
         super::openai::chat::completions,
+        super::openai::responses::responses,
         super::openai::embeddings::embeddings,
         super::documents::list,
         super::documents::get,

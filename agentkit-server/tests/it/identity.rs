@@ -93,6 +93,7 @@ fn matrix() -> Vec<(Request<Body>, &'static [Role])> {
         (bare(Method::GET, "/v1/models"), USERS),
         (bare(Method::GET, "/v1/models/tea"), USERS),
         (json(Method::POST, "/v1/chat/completions", COMPLETION), USERS),
+        (json(Method::POST, "/v1/responses", r#"{"model":"default","input":"x"}"#), USERS),
         (json(Method::POST, "/v1/embeddings", r#"{"model":"agentkit/hashing","input":"x"}"#), USERS),
         (json(Method::PUT, "/documents/tea", r#"{"text":"green"}"#), EDITORS),
         (bare(Method::GET, "/documents/tea"), USERS),

@@ -306,3 +306,140 @@ async fn rates_and_budgets_hold_here_too() {
     let free = service.send(request(Method::GET, "/v1/models", "", Body::empty())).await;
     assert_eq!(free.status, 200);
 }
+
+const RESPONSES: &str = "/v1/responses";
+
+fn response(more: Value) -> String {
+    let mut body = json!({"model": "default", "input": "how hot?"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.to_string()
+}
+
+#[tokio::test]
+async fn a_response_is_the_answer_with_its_citations_as_annotations() {
+    let service = Service::new();
+    let answer = service.post(RESPONSES, &response(json!({"temperature": 1, "made_up": [1]}))).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let reply = answer.json();
+    assert_eq!((&reply["object"], &reply["status"]), (&"response".into(), &"completed".into()));
+    assert_eq!(reply["id"], format!("resp_{}", answer.header("x-request-id")));
+    let item = &reply["output"][0];
+    assert_eq!(
+        (&item["type"], &item["role"], &item["status"]),
+        (&"message".into(), &"assistant".into(), &"completed".into())
+    );
+    let part = &item["content"][0];
+    assert_eq!((&part["type"], &part["text"]), (&"output_text".into(), &"At 80\ndegrees [1]".into()));
+    let cited = &part["annotations"][0];
+    assert_eq!(
+        (&cited["type"], &cited["file_id"], &cited["index"]),
+        (&"file_citation".into(), &"tea".into(), &17.into())
+    );
+    assert_eq!(cited["citation"]["quote"], "80 degrees.");
+    assert_eq!((&reply["usage"]["input_tokens"], &reply["usage"]["total_tokens"]), (&3.into(), &7.into()));
+}
+
+#[tokio::test]
+async fn a_streamed_response_has_the_events_in_order_and_ends_as_the_whole_one() {
+    let service = Service::new();
+    let stream = service.post(RESPONSES, &response(json!({"stream": true}))).await;
+    let events = chunks(&stream);
+    let names: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    let expected = [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.annotation.added",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ];
+    assert_eq!(names, expected.map(|name| format!("response.{name}")));
+    for (at, event) in events.iter().enumerate() {
+        assert_eq!(event["sequence_number"], at);
+        assert!(stream.body.contains(&format!("event: {}\n", names[at])));
+    }
+    let deltas = events.iter().filter_map(|event| event["delta"].as_str()).collect::<String>();
+    assert_eq!((deltas.as_str(), &events[7]["text"]), ("At 80\ndegrees [1]", &"At 80\ndegrees [1]".into()));
+    let mut last = events.last().unwrap()["response"].clone();
+    let mut whole = service.post(RESPONSES, &response(json!({}))).await.json();
+    for response in [&mut last, &mut whole] {
+        for changing in ["id", "created_at"] {
+            response[changing].take();
+        }
+        response["output"][0]["id"].take();
+    }
+    assert_eq!(last, whole);
+
+    let failing = response(json!({"input": "fail", "stream": true}));
+    let events = chunks(&service.post(RESPONSES, &failing).await);
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["response"]["status"]), (&"response.failed".into(), &"failed".into()));
+    assert_eq!(last["response"]["error"]["message"], "the model went away");
+    let whole = service.post(RESPONSES, &response(json!({"input": "fail"}))).await;
+    error(&whole, 503, "server_error", "unavailable", None);
+}
+
+#[tokio::test]
+async fn a_response_continues_a_conversation_or_the_messages_of_its_input() {
+    let service = Service::new();
+    for name in [json!("talk"), json!({"id": "talk"})] {
+        let body = response(json!({"conversation": name, "instructions": "Be brief."}));
+        let reply = service.post(RESPONSES, &body).await.json();
+        assert_eq!(reply["conversation"]["id"], "talk", "{reply}");
+        assert_eq!(reply["instructions"], "Be brief.");
+    }
+    assert_eq!(service.get("/sessions/talk").await.json()["messages"].as_array().unwrap().len(), 4);
+    let input = json!([
+        {"role": "user", "content": "what is tea?"},
+        {"type": "reasoning", "summary": []},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "A drink."}]},
+        {"role": "user", "content": [{"type": "input_text", "text": "how hot?"}]},
+    ]);
+    assert_eq!(service.post(RESPONSES, &response(json!({ "input": input }))).await.status, 200);
+    let asked = service.doubles.agent.asked.lock().unwrap();
+    let said: Vec<String> =
+        asked.last().unwrap().history.iter().map(agentkit_core::Message::joined_text).collect();
+    assert_eq!(said, ["what is tea?", "A drink."]);
+    assert_eq!(asked[0].history[0].role, Speaker::System);
+}
+
+#[tokio::test]
+async fn responses_that_cannot_be_had_are_refused_by_name() {
+    let service = Service::new();
+    let tool = json!([{"type": "web_search"}]);
+    let image = json!([{"role": "user", "content": [{"type": "input_image"}]}]);
+    for (more, code, param) in [
+        (json!({ "tools": tool }), "unsupported_parameter", "tools"),
+        (json!({"previous_response_id": "resp_1"}), "unsupported_parameter", "previous_response_id"),
+        (json!({"background": true}), "unsupported_parameter", "background"),
+        (json!({"text": {"format": {"type": "json_schema"}}}), "unsupported_parameter", "text"),
+        (json!({"input": [{"type": "function_call_output"}]}), "unsupported_parameter", "input[0]"),
+        (json!({ "input": image }), "unsupported_parameter", "input[0].content[0]"),
+        (json!({"input": []}), "invalid_input", "input"),
+        (json!({"input": 1}), "invalid_input", "input"),
+        (json!({"input": [1]}), "invalid_input", "input[0]"),
+        (json!({"conversation": 1}), "invalid_input", "conversation"),
+        (json!({"conversation": ""}), "invalid_input", "conversation"),
+    ] {
+        error(
+            &service.post(RESPONSES, &response(more)).await,
+            400,
+            "invalid_request_error",
+            code,
+            Some(param),
+        );
+    }
+    for more in [
+        json!({"tools": tool, "tool_choice": "none"}),
+        json!({"tools": [], "text": {"format": {"type": "text"}}}),
+    ] {
+        assert_eq!(service.post(RESPONSES, &response(more)).await.status, 200);
+    }
+    let unknown = service.post(RESPONSES, &response(json!({"model": "gpt-5"}))).await;
+    error(&unknown, 404, "invalid_request_error", "model_not_found", Some("model"));
+}

@@ -82,6 +82,36 @@ def vectors(client):
     )
 
 
+def responses(client):
+    whole = client.responses.create(model=MODEL, input="how hot?", instructions="Be brief.")
+    assert (whole.output_text, whole.status) == (ANSWER, "completed"), whole
+    note = whole.output[0].content[0].annotations[0]
+    assert (note.type, note.file_id, note.citation["quote"]) == ("file_citation", "tea", "80 degrees.")
+    assert whole.usage.total_tokens == 7
+
+    kinds, text = [], ""
+    for event in client.responses.create(model=MODEL, input="how hot?", stream=True):
+        kinds.append(type(event).__name__)
+        text += event.delta if event.type == "response.output_text.delta" else ""
+    assert text == ANSWER and kinds[0] == "ResponseCreatedEvent" and kinds[-1] == "ResponseCompletedEvent", kinds
+
+    # The helper that gathers a stream is stricter about its form.
+    with client.responses.stream(model=MODEL, input="how hot?") as events:
+        for _ in events:
+            pass
+        assert events.get_final_response().output_text == ANSWER
+
+    talk = client.responses.create(model=MODEL, input="how hot?", conversation="talk")
+    assert talk.conversation.id == "talk"
+    failed = list(client.responses.create(model=MODEL, input="fail", stream=True))[-1]
+    assert (failed.type, failed.response.error.message) == ("response.failed", "the model went away")
+    raises(
+        openai.BadRequestError,
+        "unsupported_parameter",
+        lambda: client.responses.create(model=MODEL, input="x", previous_response_id=whole.id),
+    )
+
+
 async def side_by_side(base, key):
     async with openai.AsyncOpenAI(base_url=base, api_key=key) as client:
         asked = [client.chat.completions.create(model=MODEL, messages=says("how hot?")) for _ in range(8)]
@@ -100,6 +130,8 @@ def langchain(base, key):
     model = ChatOpenAI(model=MODEL, base_url=base, api_key=key)
     assert model.invoke("how hot?").content == ANSWER
     assert "".join(chunk.content for chunk in model.stream("how hot?")) == ANSWER
+    newer = ChatOpenAI(model=MODEL, base_url=base, api_key=key, use_responses_api=True)
+    assert newer.invoke("how hot?").text == ANSWER
     embeddings = OpenAIEmbeddings(
         model=VECTORS, base_url=base, api_key=key, check_embedding_ctx_length=False
     )
@@ -114,6 +146,7 @@ def main():
     chat(client)
     refusals(client, base)
     vectors(client)
+    responses(client)
     asyncio.run(side_by_side(base, key))
     langchain(base, key)
     print("checked: openai", openai.__version__)

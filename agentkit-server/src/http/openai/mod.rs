@@ -10,9 +10,12 @@ pub(super) mod embeddings;
 mod error;
 mod messages;
 pub(super) mod models;
+mod response_events;
+pub(super) mod responses;
 mod wire;
 
 pub(super) use self::chat::completions;
 pub(super) use self::embeddings::embeddings;
 pub(super) use self::error::{name, render, speaks};
 pub(super) use self::models::{model, models};
+pub(super) use self::responses::responses;

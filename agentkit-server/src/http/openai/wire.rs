@@ -113,6 +113,12 @@ pub(in crate::http) struct ChatMessage {
     pub(super) tool_calls: Option<Vec<Value>>,
 }
 
+impl ChatMessage {
+    pub(super) fn user(text: String) -> Self {
+        Self { role: "user".into(), content: Some(text.into()), tool_calls: None }
+    }
+}
+
 /// How to stream.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OpenAiStreamOptions)]
@@ -237,6 +243,50 @@ pub(in crate::http) struct Delta {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<crate::http::schema::CitationSchema>)]
     pub(super) citations: Vec<Citation>,
+}
+
+/// A question in the newer form. Members that are not listed are accepted and have no effect.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OpenAiResponseRequest)]
+pub(in crate::http) struct ResponseRequest {
+    /// The collection to ask.
+    #[schema(example = "default")]
+    pub(super) model: String,
+    /// The question, or a list of messages whose last is the question.
+    #[schema(value_type = String)]
+    pub(super) input: Value,
+    /// Further instructions to the model.
+    #[serde(default)]
+    pub(super) instructions: Option<String>,
+    /// The conversation it continues, by its name or as an object with its `id`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) conversation: Option<Value>,
+    /// Answer with a stream of events.
+    #[serde(default)]
+    pub(super) stream: Option<bool>,
+    /// Which documents may be used; a member of this service alone.
+    #[serde(default)]
+    #[schema(value_type = Option<crate::http::schema::FilterSchema>)]
+    pub(super) filter: Option<Filter>,
+    /// Tools of the client, which this service does not call: only an empty list, or none by `tool_choice`, is accepted.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub(super) tools: Option<Vec<Value>>,
+    /// Which tools may be called.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) tool_choice: Option<Value>,
+    /// The form of the text; only `{"format": {"type": "text"}}` can be had.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) text: Option<Value>,
+    /// An earlier response, which is not kept.
+    #[serde(default)]
+    pub(super) previous_response_id: Option<String>,
+    /// Whether to answer later, which cannot be done.
+    #[serde(default)]
+    pub(super) background: Option<bool>,
 }
 
 /// Texts to be made vectors of. Members that are not listed are accepted and have no effect.

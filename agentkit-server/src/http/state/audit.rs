@@ -21,7 +21,8 @@ const LEFT: u16 = 499;
 /// Longest target that is written down, in bytes.
 const MAX_TARGET_BYTES: usize = 1024;
 /// Routes that are posted to and change nothing.
-const QUESTIONS: [&str; 5] = ["/chat", "/mcp", "/search", "/v1/chat/completions", "/v1/embeddings"];
+const QUESTIONS: [&str; 6] =
+    ["/chat", "/mcp", "/search", "/v1/chat/completions", "/v1/responses", "/v1/embeddings"];
 
 /// Records the request when it is answered, or left.
 pub(in crate::http) async fn audit(State(state): State<AppState>, request: Request, next: Next) -> Response {
