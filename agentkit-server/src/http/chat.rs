@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use super::admit::Run;
 use super::body::Json;
 use super::events::{Encoded, Guarded, sse};
+use super::idempotency::IsKeyed;
 use super::problem::Problem;
 use super::runs::{Record, follow};
 use super::state::{Ask, Permit};
@@ -42,6 +43,7 @@ const RUN: HeaderName = HeaderName::from_static("agentkit-run");
 pub(super) async fn chat(
     permit: Permit<Ask>,
     run: Run,
+    IsKeyed(keyed): IsKeyed,
     headers: HeaderMap,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, Problem> {
@@ -50,6 +52,10 @@ pub(super) async fn chat(
     let resumable = request.resumable.unwrap_or_default();
     if !streamed && resumable {
         return Err(Error::invalid_input("a resumable run is a stream; set stream to true as well").into());
+    }
+    if streamed && keyed {
+        let message = "a stream cannot be given again; leave Idempotency-Key out, or ask for a resumable run";
+        return Err(Error::invalid_input(message).into());
     }
     if streamed {
         return Ok(match begin(&permit, run, request).await? {

@@ -2,7 +2,7 @@
 //!
 //! A request passes, outermost first: `trace` (trace id, problem documents), panics, where no credential is asked for
 //! `hosts` (DNS rebinding), then for routes that touch data `state::authenticate` (who is asking), `state::limit`
-//! (how often), `admit` (shedding, deadline, cancellation) and `state::audit`. What a handler needs it asks for as an extractor; without a
+//! (how often), `admit` (shedding, deadline, cancellation), `state::audit` and `idempotency`. What a handler needs it asks for as an extractor; without a
 //! `state::Permit` it cannot touch data, without `admit::Run` it cannot work.
 
 mod admit;
@@ -14,6 +14,7 @@ mod events;
 mod feedback;
 mod health;
 mod hosts;
+mod idempotency;
 mod mcp;
 mod me;
 mod openai;
@@ -48,6 +49,7 @@ const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
 /// The whole service as a router, to be served or nested.
 pub fn router(state: AppState) -> Router {
+    let once = middleware::from_fn_with_state(state.clone(), idempotency::once);
     let audited = middleware::from_fn_with_state(state.clone(), state::audit);
     let limited = middleware::from_fn_with_state(state.clone(), state::limit);
     let admitted = middleware::from_fn_with_state(state.clone(), admit::admit);
@@ -55,6 +57,7 @@ pub fn router(state: AppState) -> Router {
     let mut router = Router::new();
     for (path, methods) in data_routes() {
         // The last is the outermost.
+        let methods = methods.route_layer(once.clone());
         let methods = methods.route_layer(audited.clone()).route_layer(admitted.clone());
         let methods = methods.route_layer(limited.clone()).route_layer(authenticated.clone());
         router = router.route(path, methods);

@@ -39,6 +39,8 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     /// The run used up its token budget.
     BudgetExhausted,
+    /// An idempotency key was used for another request.
+    KeyReused,
     /// A defect of the service.
     Internal,
     /// Stored data is damaged.
@@ -65,7 +67,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidInput,
         Self::Unauthorized,
         Self::Forbidden,
@@ -76,6 +78,7 @@ impl ProblemKind {
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::BudgetExhausted,
+        Self::KeyReused,
         Self::Internal,
         Self::Corrupt,
         Self::Mismatch,
@@ -107,6 +110,9 @@ impl ProblemKind {
             }
             Self::BudgetExhausted => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "budget-exhausted", "Budget exhausted")
+            }
+            Self::KeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key reused")
             }
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt", "Stored data is damaged"),

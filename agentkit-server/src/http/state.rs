@@ -21,10 +21,11 @@ pub(super) use self::health::Dependency;
 use self::limit::Limiter;
 pub use self::limit::Rates;
 pub(super) use self::limit::limit;
-pub(super) use self::permit::{Ask, Audit, Caller, Me, Own, Permit, Read, Review, Write};
+pub(super) use self::permit::{Ask, Audit, Caller, Me, Own, Permit, Read, Review, Write, owner_of};
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
+use crate::http::idempotency::Answers;
 use crate::http::runs::Runs;
 use crate::identity::Authenticator;
 use crate::people::{KNOWN, People};
@@ -97,6 +98,7 @@ struct Shared {
     people: People,
     limiter: Limiter,
     runs: Runs,
+    answers: Answers,
     limits: Limits,
     root: RunContext,
     slots: Arc<Semaphore>,
@@ -116,6 +118,7 @@ impl AppState {
             people: People::new(services.state.clone()),
             limiter: Limiter::new(limits.rates),
             runs: Runs::new(limits),
+            answers: Answers::new(),
             services,
             authenticator,
             limits,
@@ -193,6 +196,11 @@ impl AppState {
 
     pub(super) fn slots(&self) -> &Arc<Semaphore> {
         &self.0.slots
+    }
+
+    /// The answers that were given to requests with keys.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.0.answers
     }
 
     pub(super) fn sockets(&self) -> &Arc<Semaphore> {

@@ -17,6 +17,7 @@ mod documents;
 mod doubles;
 mod eval;
 mod guards;
+mod idempotency;
 mod identity;
 mod ingest;
 mod kill;

@@ -25,7 +25,7 @@ use crate::identity::random_hex;
 const MAX_RECORDS: usize = 256;
 
 /// Whose run it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Owner {
     pub(super) tenant: TenantId,
     /// The person, by pseudonym.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use agentkit_core::{
     Agent, CollectionName, Embedder, Retriever, RunContext, SessionId, StateQuery, TenantScope, TraceContext,
 };
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 
 use super::AppState;
@@ -33,6 +33,22 @@ use crate::records::{self, Kept};
 pub(in crate::http) struct Caller {
     pub(super) principal: Principal,
     pub(super) pseudonym: Arc<str>,
+}
+
+impl Caller {
+    fn owner(&self) -> Owner {
+        Owner { tenant: self.principal.tenant.clone(), person: self.pseudonym.clone() }
+    }
+}
+
+/// Who sent a request, as the owner of what is kept for them.
+pub(in crate::http) fn owner_of(request: &Request) -> Result<Owner, Problem> {
+    let caller = request.extensions().get::<Arc<Caller>>();
+    caller.map(|caller| caller.owner()).ok_or_else(outside)
+}
+
+fn outside() -> Problem {
+    Problem::new(ProblemKind::Internal, "the route stands outside the authentication")
 }
 
 /// Something one may be permitted to do.
@@ -131,8 +147,7 @@ impl Permit<Own> {
 impl<A: Action> Permit<A> {
     /// Whose runs the one who is asking may see.
     pub(in crate::http) fn owner(&self) -> Owner {
-        let Caller { principal, pseudonym } = &*self.caller;
-        Owner { tenant: principal.tenant.clone(), person: pseudonym.clone() }
+        self.caller.owner()
     }
 
     /// The runs that can be come back to.
@@ -142,6 +157,12 @@ impl<A: Action> Permit<A> {
 }
 
 impl Permit<Me> {
+    /// Forgets what is kept in memory of the one who is asking.
+    pub(in crate::http) fn forget_now(&self) {
+        self.state.0.runs.forget(&self.owner());
+        self.state.0.answers.forget(&self.owner());
+    }
+
     pub(in crate::http) fn personal(&self) -> Personal {
         self.belongings()
     }
@@ -311,8 +332,7 @@ impl<A: Action> FromRequestParts<AppState> for Permit<A> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let missing = || Problem::new(ProblemKind::Internal, "the route stands outside the authentication");
-        let caller = parts.extensions.get::<Arc<Caller>>().cloned().ok_or_else(missing)?;
+        let caller = parts.extensions.get::<Arc<Caller>>().cloned().ok_or_else(outside)?;
         Self::of(state, caller)
     }
 }
