@@ -5,8 +5,8 @@ use std::sync::Arc;
 use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
-    TenantScope,
+    Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever,
+    RunContext, TenantScope,
 };
 use agentkit_rag::answer::{ExtractiveModel, RagAgent};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
@@ -38,6 +38,7 @@ pub enum Access {
 /// The embedded parts of a data directory, opened.
 pub struct Engine {
     index: Index,
+    embedder: Arc<dyn Embedder>,
     agent: Arc<dyn Agent>,
     memory: Option<SqliteMemory>,
 }
@@ -64,9 +65,9 @@ impl Engine {
         let embedder = embedder(config, progress, ctx).await?;
         let model = chat_model(config.chat.as_ref(), progress, ctx).await?;
         let (index, memory) = match access {
-            Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
+            Access::ReadOnly => (Index::open_read_only(&folder, embedder.clone()).await?, None),
             Access::ReadWrite => {
-                let index = Index::open(&folder, embedder).await?;
+                let index = Index::open(&folder, embedder.clone()).await?;
                 (index, Some(SqliteMemory::open(&config.data_dir.join(SESSIONS)).await?))
             }
         };
@@ -74,7 +75,7 @@ impl Engine {
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
-        Ok(Self { index, agent: Arc::new(agent), memory })
+        Ok(Self { index, embedder, agent: Arc::new(agent), memory })
     }
 
     /// Answers messages.
@@ -111,6 +112,7 @@ impl Engine {
         Ok(Services {
             agent: self.agent(),
             retriever: self.retriever(),
+            embedder: self.embedder.clone(),
             state: Arc::new(memory.state()),
             memory: Arc::new(memory) as Arc<dyn Memory>,
             documents: self.documents(),
@@ -245,6 +247,10 @@ impl DocumentStore for IndexedDocuments {
         ctx: &RunContext,
     ) -> Result<Vec<DocumentEntry>> {
         Ok(self.0.list(scope, after, limit, ctx).await?.into_iter().map(entry).collect())
+    }
+
+    async fn collections(&self, scope: &TenantScope, ctx: &RunContext) -> Result<Vec<CollectionName>> {
+        ctx.run(self.0.collections(scope)).await
     }
 
     async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats> {

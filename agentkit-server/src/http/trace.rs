@@ -7,6 +7,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
+use super::openai;
 use super::problem::{Problem, ProblemKind};
 
 /// Headers of every answer that does not have its own.
@@ -27,7 +28,10 @@ pub(super) async fn trace(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(trace);
     let begun = std::time::Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
-    let response = with_document(response, &path, &trace);
+    let mut response = with_document(response, &path, &trace);
+    if openai::speaks(&path) {
+        openai::name(&mut response, &trace);
+    }
     span.in_scope(|| {
         tracing::debug!(status = response.status().as_u16(), elapsed = ?begun.elapsed(), "answered");
     });
@@ -49,7 +53,10 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         let kind = ProblemKind::of_status(status);
         Problem::new(kind, format!("the request was refused with status {status}"))
     });
-    let mut rendered = problem.render(path, &trace.trace_id());
+    let mut rendered = match openai::speaks(path) {
+        true => openai::render(&problem),
+        false => problem.render(path, &trace.trace_id()),
+    };
     let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
     let told = response.headers().iter().filter(|(name, _)| tells(name));
     rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));

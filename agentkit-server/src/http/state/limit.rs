@@ -136,12 +136,18 @@ pub(in crate::http) async fn limit(State(state): State<AppState>, request: Reque
     };
     match state.0.limiter.enter(&caller.principal) {
         Ok(standing) => told(next.run(request).await, standing),
-        Err(standing) => {
-            let detail = format!("more than {} requests a minute; send fewer", standing.limit);
-            let problem = Problem::new(ProblemKind::RateLimited, detail).retry_after(standing.reset);
-            told(problem.into_response(), Some(standing))
-        }
+        Err(standing) => told(too_many(standing).into_response(), Some(standing)),
     }
+}
+
+/// Counts a message that is no request of its own, unless there were too many.
+pub(super) fn count(state: &AppState, caller: &Caller) -> Result<(), Problem> {
+    state.0.limiter.enter(&caller.principal).map(drop).map_err(too_many)
+}
+
+fn too_many(standing: Standing) -> Problem {
+    let detail = format!("more than {} requests a minute; send fewer", standing.limit);
+    Problem::new(ProblemKind::RateLimited, detail).retry_after(standing.reset)
 }
 
 fn told(mut response: Response, standing: Option<Standing>) -> Response {
