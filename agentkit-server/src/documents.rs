@@ -1,6 +1,6 @@
 //! What the service needs of a store of documents, and the forms in which it hands documents out.
 
-use agentkit_core::{DocumentId, Metadata, Result, RunContext, TenantScope};
+use agentkit_core::{CollectionName, DocumentId, Metadata, Result, RunContext, TenantScope};
 use agentkit_rag::{SourceDocument, SourceKind};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,15 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
         ctx: &RunContext,
     ) -> Result<Vec<DocumentEntry>>;
+
+    /// The collections of the scope's tenant that were ever written to, by name.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Corrupt, unavailable, or stopped.
+    async fn collections(&self, scope: &TenantScope, ctx: &RunContext) -> Result<Vec<CollectionName>>;
 
     /// How much there is.
     ///

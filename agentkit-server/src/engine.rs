@@ -6,8 +6,8 @@ use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
 use agentkit_core::telemetry::Traced;
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
-    TenantScope,
+    Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever,
+    RunContext, TenantScope,
 };
 use agentkit_rag::answer::{ExtractiveModel, RagAgent};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
@@ -40,6 +40,7 @@ pub enum Access {
 /// The embedded parts of a data directory, opened.
 pub struct Engine {
     index: Index,
+    embedder: Arc<dyn Embedder>,
     agent: Arc<dyn Agent>,
     chat: Arc<Renewable>,
     memory: Option<SqliteMemory>,
@@ -64,13 +65,13 @@ impl Engine {
         if access == Access::ReadOnly && !folder.is_dir() {
             return Err(nothing_there(config));
         }
-        let embedder = Arc::new(Traced::new(embedder(config, progress, ctx).await?));
+        let embedder: Arc<dyn Embedder> = Arc::new(Traced::new(embedder(config, progress, ctx).await?));
         let chat = Arc::new(Renewable::new(chat_model(config.chat.as_ref(), progress, ctx).await?));
         let model = Arc::new(Traced::new(chat.clone()));
         let (index, memory) = match access {
-            Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
+            Access::ReadOnly => (Index::open_read_only(&folder, embedder.clone()).await?, None),
             Access::ReadWrite => {
-                let index = Index::open(&folder, embedder).await?;
+                let index = Index::open(&folder, embedder.clone()).await?;
                 (index, Some(SqliteMemory::open(&config.data_dir.join(SESSIONS)).await?))
             }
         };
@@ -78,7 +79,8 @@ impl Engine {
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
-        Ok(Self { index, agent: Arc::new(Traced::new(Arc::new(agent))), chat, memory })
+        let agent = Arc::new(Traced::new(Arc::new(agent)));
+        Ok(Self { index, embedder, agent, chat, memory })
     }
 
     /// Answers messages.
@@ -120,6 +122,7 @@ impl Engine {
         Ok(Services {
             agent: self.agent(),
             retriever: self.retriever(),
+            embedder: self.embedder.clone(),
             state: Arc::new(memory.state()),
             memory: Arc::new(memory) as Arc<dyn Memory>,
             documents: self.documents(),
@@ -259,6 +262,10 @@ impl DocumentStore for IndexedDocuments {
         ctx: &RunContext,
     ) -> Result<Vec<DocumentEntry>> {
         Ok(self.0.list(scope, after, limit, ctx).await?.into_iter().map(entry).collect())
+    }
+
+    async fn collections(&self, scope: &TenantScope, ctx: &RunContext) -> Result<Vec<CollectionName>> {
+        ctx.run(self.0.collections(scope)).await
     }
 
     async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats> {

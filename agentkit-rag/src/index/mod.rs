@@ -48,8 +48,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agentkit_core::{
-    DocumentId, EmbedSide, Embedder, Error, ErrorKind, Expansion, Filter, Hit, Metadata, Result, Retriever,
-    RunContext, SearchRequest, SearchResponse, TenantScope, search_by_parts,
+    CollectionName, DocumentId, EmbedSide, Embedder, Error, ErrorKind, Expansion, Filter, Hit, Metadata,
+    Result, Retriever, RunContext, SearchRequest, SearchResponse, TenantScope, search_by_parts,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -453,6 +453,18 @@ impl Index {
     pub async fn in_use(&self) -> Vec<IndexStats> {
         let opened = self.shared.living().opened().await;
         opened.iter().map(|partition| sizes(&partition.snapshot())).collect()
+    }
+
+    /// The collections of the scope's tenant that were ever written to, by name.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Corrupt, or unavailable.
+    pub async fn collections(&self, scope: &TenantScope) -> Result<Vec<CollectionName>> {
+        let (edition, _) = self.shared.readable(scope).await?;
+        edition.collections(scope.tenant()).await
     }
 
     /// Finishes the commits under way and gives the writer's lock back, if this is the last clone.

@@ -1,5 +1,7 @@
 //! Whether the service lives, and whether it can answer.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::{Json, Router, routing};
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,9 @@ use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemKind};
 use super::state::{AppState, Dependency};
+
+/// How long a dependency may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The state of the service.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -68,7 +73,7 @@ pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Health>,
 
 /// Everything the service needs, if all of it can be used.
 async fn usable(state: &AppState) -> Result<Vec<Dependency>, Problem> {
-    let dependencies = state.dependencies().await;
+    let dependencies = state.dependencies(&state.root().child().with_timeout(PATIENCE)).await;
     if state.is_draining() {
         return Err(Problem::new(ProblemKind::ShuttingDown, "the service is shutting down"));
     }

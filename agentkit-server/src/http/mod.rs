@@ -2,7 +2,7 @@
 //!
 //! A request passes, outermost first: `measure` (metrics), `trace` (trace id, problem documents), panics, where no credential is asked for
 //! `hosts` (DNS rebinding), then for routes that touch data `state::authenticate` (who is asking), `state::limit`
-//! (how often), `admit` (shedding, deadline, cancellation) and `state::audit`. What a handler needs it asks for as an extractor; without a
+//! (how often), `admit` (shedding, deadline, cancellation), `state::audit` and `idempotency`. What a handler needs it asks for as an extractor; without a
 //! `state::Permit` it cannot touch data, without `admit::Run` it cannot work.
 
 mod admit;
@@ -10,20 +10,25 @@ mod audit;
 mod body;
 mod chat;
 mod documents;
+mod events;
 mod feedback;
 mod health;
 mod hosts;
+mod idempotency;
 mod mcp;
 mod me;
 mod measure;
 mod metrics;
+mod openai;
 mod openapi;
 mod page;
 mod problem;
+mod runs;
 mod schema;
 mod search;
 mod serve;
 mod sessions;
+mod socket;
 mod state;
 mod trace;
 mod wire;
@@ -47,6 +52,7 @@ const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
 /// The whole service as a router, to be served or nested.
 pub fn router(state: AppState) -> Router {
+    let once = middleware::from_fn_with_state(state.clone(), idempotency::once);
     let audited = middleware::from_fn_with_state(state.clone(), state::audit);
     let limited = middleware::from_fn_with_state(state.clone(), state::limit);
     let admitted = middleware::from_fn_with_state(state.clone(), admit::admit);
@@ -54,6 +60,7 @@ pub fn router(state: AppState) -> Router {
     let mut router = Router::new();
     for (path, methods) in data_routes() {
         // The last is the outermost.
+        let methods = methods.route_layer(once.clone());
         let methods = methods.route_layer(audited.clone()).route_layer(admitted.clone());
         let methods = methods.route_layer(limited.clone()).route_layer(authenticated.clone());
         router = router.route(path, methods);
@@ -88,9 +95,16 @@ fn data_routes() -> Routes {
     let large = DefaultBodyLimit::max(body::MAX_DOCUMENT_BODY_BYTES);
     vec![
         ("/chat", routing::post(chat::chat).layer(small)),
+        ("/chat/{id}/events", routing::get(runs::routes::events)),
+        ("/chat/{id}/stop", routing::post(runs::routes::stop)),
         ("/audit", routing::get(audit::list)),
         ("/search", routing::post(search::search).layer(small)),
         ("/mcp", routing::post(mcp::mcp).layer(small)),
+        ("/v1/models", routing::get(openai::models)),
+        ("/v1/models/{*id}", routing::get(openai::model)),
+        ("/v1/chat/completions", routing::post(openai::completions).layer(small)),
+        ("/v1/responses", routing::post(openai::responses).layer(small)),
+        ("/v1/embeddings", routing::post(openai::embeddings).layer(small)),
         ("/documents", routing::get(documents::list)),
         (
             "/documents/{*id}",
@@ -116,6 +130,7 @@ fn operator_routes() -> Routes {
 
 fn open_routes() -> Routes {
     vec![
+        ("/chat/ws", routing::get(socket::connect)),
         ("/health/live", routing::get(health::live)),
         ("/health/ready", routing::get(health::ready)),
         ("/health/startup", routing::get(health::startup)),

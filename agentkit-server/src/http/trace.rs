@@ -9,6 +9,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::measure;
+use super::openai;
 use super::problem::{Problem, ProblemKind};
 use crate::telemetry::{REQUEST, continued};
 
@@ -31,7 +32,10 @@ pub(super) async fn trace(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(trace);
     let begun = std::time::Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
-    let response = with_document(response, &path, &trace);
+    let mut response = with_document(response, &path, &trace);
+    if openai::speaks(&path) {
+        openai::name(&mut response, &trace);
+    }
     told(&span, response.status());
     span.in_scope(|| tracing::debug!(path, elapsed = ?begun.elapsed(), "answered"));
     protected(response)
@@ -77,7 +81,10 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         let kind = ProblemKind::of_status(status);
         Problem::new(kind, format!("the request was refused with status {status}"))
     });
-    let mut rendered = problem.render(path, &trace.trace_id());
+    let mut rendered = match openai::speaks(path) {
+        true => openai::render(&problem),
+        false => problem.render(path, &trace.trace_id()),
+    };
     rendered.extensions_mut().insert(problem.kind());
     let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
     let told = response.headers().iter().filter(|(name, _)| tells(name));

@@ -63,7 +63,7 @@ async fn readiness_names_what_fails_and_turns_away_while_draining() {
     assert_eq!(ready["dependencies"][3]["name"], "model");
 
     *service.doubles.documents.failure.lock().unwrap() = Some(agentkit_core::ErrorKind::Corrupt);
-    assert_eq!(service.get("/health/ready").await.status, 200, "what was seen a moment ago still counts");
+    assert_eq!(service.get("/health/ready").await.status, 200, "the stores are read once a second at most");
     later().await;
     let failing = service.get("/health/ready").await;
     assert_eq!(failing.problem(503, "unavailable"), "not ready: index");

@@ -22,25 +22,36 @@ pub(in crate::http) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match identify(&state, request.headers()).await {
+    match identify(&state, bearer(request.headers())).await {
         Ok(caller) => {
             request.extensions_mut().insert(Arc::new(caller));
             next.run(request).await
+        }
+        Err(problem) if problem.kind() == ProblemKind::Unauthorized => {
+            let event = match state.refuse(&request) {
+                Ok(event) => event,
+                Err(too_many) => return too_many.into_response(),
+            };
+            match state.record_refusal(event).await {
+                Ok(()) => problem.into_response(),
+                Err(error) => Problem::from(error).into_response(),
+            }
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// Whose credential this is.
+pub(super) async fn identify(state: &AppState, credential: Option<&str>) -> Result<Caller, Problem> {
     let ctx = state.root().child().with_timeout(PATIENCE);
-    let known = state.0.authenticator.authenticate(bearer(headers), &ctx).await;
+    let known = state.0.authenticator.authenticate(credential, &ctx).await;
     let principal = known.map_err(refused)?;
     let pseudonym = state.0.people.pseudonym(&principal.tenant, &principal.subject, &ctx).await?;
     Ok(Caller { principal, pseudonym })
 }
 
 /// The one credential that the request shows.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut shown = headers.get_all(header::AUTHORIZATION).iter();
     let (value, more) = (shown.next()?, shown.next());
     let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;

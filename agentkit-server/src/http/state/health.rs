@@ -5,21 +5,24 @@ use std::time::Duration;
 
 use agentkit_core::{Error, Result, RunContext, StateSpace, TenantScope};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::AppState;
 use crate::telemetry::Dependencies;
 
-/// How long a dependency may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long what was seen of the dependencies counts.
-const FRESH: Duration = Duration::from_secs(1);
 /// Calls of the chat model that fail one after the other before it is doubted.
 const DOUBTFUL: u64 = 3;
 /// The status of what can be used without a doubt, and of what cannot be used.
 const OK: &str = "ok";
 const FAILED: &str = "failed";
+
+/// How long an answer is good for whoever asks next, since anybody may ask as often as they like.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What was last found out, and when; whoever finds it too old holds the lock and finds out for all who wait.
+pub(super) type LastHealth = Mutex<Option<(Instant, Vec<Dependency>)>>;
 
 /// The state of something the service needs.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -43,7 +46,7 @@ impl AppState {
     /// Brings up to date what the metrics say about the index and the dependencies.
     pub(in crate::http) async fn take_stock(&self, ctx: &RunContext) {
         let (dependencies, totals) =
-            tokio::join!(self.dependencies(), ctx.run(self.0.services.documents.totals(ctx)));
+            tokio::join!(self.dependencies(ctx), ctx.run(self.0.services.documents.totals(ctx)));
         let each = dependencies.iter().map(|each| (&*each.name, each.status == OK)).collect();
         let ready = !self.is_draining() && dependencies.iter().all(|each| each.failed().is_none());
         self.0.metrics.dependencies(&Dependencies { ready, each });
@@ -53,20 +56,20 @@ impl AppState {
         }
     }
 
-    /// Every dependency with its state, looked at again after a second. Whoever comes meanwhile waits for one look.
-    pub(in crate::http) async fn dependencies(&self) -> Vec<Dependency> {
-        let mut seen = self.0.dependencies.lock().await;
-        if let Some((when, dependencies)) = &*seen
+    /// Every dependency with its state, at most a second old.
+    pub(in crate::http) async fn dependencies(&self, ctx: &RunContext) -> Vec<Dependency> {
+        let mut last = self.0.health.lock().await;
+        if let Some((when, known)) = &*last
             && when.elapsed() < FRESH
         {
-            return dependencies.clone();
+            return known.clone();
         }
-        let dependencies = self.look(&self.root().child().with_timeout(PATIENCE)).await;
-        if dependencies.iter().all(|each| each.failed().is_none()) {
+        let found = self.ask_dependencies(ctx).await;
+        if found.iter().all(|each| each.failed().is_none()) {
             self.0.started.store(true, Ordering::Relaxed);
         }
-        *seen = Some((Instant::now(), dependencies.clone()));
-        dependencies
+        *last = Some((Instant::now(), found.clone()));
+        found
     }
 
     /// Whether all dependencies could be used at some time.
@@ -74,8 +77,8 @@ impl AppState {
         self.0.started.load(Ordering::Relaxed)
     }
 
-    /// Asks every dependency. How much is there is told only where everybody may know.
-    async fn look(&self, ctx: &RunContext) -> Vec<Dependency> {
+    /// How much is there is told only where everybody may know.
+    async fn ask_dependencies(&self, ctx: &RunContext) -> Vec<Dependency> {
         let (services, scope) = (&self.0.services, TenantScope::local());
         let space = StateSpace::of_service("health");
         let (index, sessions, state) = tokio::join!(
