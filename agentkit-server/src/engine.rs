@@ -6,12 +6,12 @@ use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
 use agentkit_core::telemetry::Traced;
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever,
-    RunContext, TenantScope,
+    Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Memory, Reranker, Result,
+    Retriever, RunContext, Searcher, TenantScope,
 };
-use agentkit_rag::answer::{ExtractiveModel, RagAgent};
+use agentkit_rag::answer::{ExtractiveModel, RagAgent, Support};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
-use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
+use agentkit_rag::embed::{BertEmbedder, BertOptions, LateInteraction, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
 use agentkit_rag::sqlite::SqliteMemory;
 use agentkit_rag::{DocumentSummary, Index, IndexStats, SourceDocument, StoredDocument, UpsertReport, load};
@@ -26,6 +26,9 @@ use crate::renewable::Renewable;
 pub(crate) const INDEX: &str = "index";
 /// The conversations within the data directory.
 pub(crate) const SESSIONS: &str = "sessions.sqlite";
+
+/// The name by which plans ask for the embedding model's token vectors, compared one by one.
+pub(crate) const MAXSIM: &str = "maxsim";
 
 /// What a command wants to do with the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct Engine {
     agent: Arc<dyn Agent>,
     chat: Arc<Renewable>,
     memory: Option<SqliteMemory>,
+    support: Option<Support>,
+    reranker: Option<Arc<dyn Reranker>>,
 }
 
 impl Engine {
@@ -65,7 +70,10 @@ impl Engine {
         if access == Access::ReadOnly && !folder.is_dir() {
             return Err(nothing_there(config));
         }
-        let embedder: Arc<dyn Embedder> = Arc::new(Traced::new(embedder(config, progress, ctx).await?));
+        let bert = bert(config, progress, ctx).await?;
+        let reranker = bert.clone().map(|bert| Arc::new(LateInteraction::new(bert)) as Arc<dyn Reranker>);
+        let embedder: Arc<dyn Embedder> = Arc::new(Traced::new(or_hashing(bert)));
+        let support = judge(config, &embedder);
         let chat = Arc::new(Renewable::new(chat_model(config.chat.as_ref(), progress, ctx).await?));
         let model = Arc::new(Traced::new(chat.clone()));
         let (index, memory) = match access {
@@ -79,8 +87,12 @@ impl Engine {
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
+        // A chat model reads and judges for itself; the extractive one cannot.
+        if let (Some(judge), None) = (&support, &config.chat) {
+            agent = agent.support(judge.clone());
+        }
         let agent = Arc::new(Traced::new(Arc::new(agent)));
-        Ok(Self { index, embedder, agent, chat, memory })
+        Ok(Self { index, embedder, agent, chat, memory, support, reranker })
     }
 
     /// Answers messages.
@@ -89,10 +101,14 @@ impl Engine {
         self.agent.clone()
     }
 
-    /// Finds passages.
+    /// Finds passages, by plans that may name the reranker `maxsim`, the embedding model's token vectors.
     #[must_use]
     pub fn retriever(&self) -> Arc<dyn Retriever> {
-        traced(&self.index)
+        let searcher = Searcher::new(traced(&self.index));
+        match &self.reranker {
+            Some(reranker) => Arc::new(searcher.reranker(MAXSIM, reranker.clone())),
+            None => Arc::new(searcher),
+        }
     }
 
     /// The chat model, to be replaced.
@@ -103,6 +119,11 @@ impl Engine {
     /// The index itself.
     pub(crate) fn index(&self) -> Index {
         self.index.clone()
+    }
+
+    /// Judges what was found, if the embedding model is one whose threshold is known.
+    pub(crate) fn support(&self) -> Option<Support> {
+        self.support.clone()
     }
 
     /// Keeps documents.
@@ -173,8 +194,20 @@ pub(crate) async fn embedder(
     progress: &dyn Progress,
     ctx: &RunContext,
 ) -> Result<Arc<dyn Embedder>> {
+    Ok(or_hashing(bert(config, progress, ctx).await?))
+}
+
+fn or_hashing(bert: Option<BertEmbedder>) -> Arc<dyn Embedder> {
+    match bert {
+        Some(bert) => Arc::new(bert),
+        None => Arc::new(HashingEmbedder::new()),
+    }
+}
+
+/// The embedding model of `config`, unless it only hashes.
+async fn bert(config: &Config, progress: &dyn Progress, ctx: &RunContext) -> Result<Option<BertEmbedder>> {
     let precision = match config.embedder {
-        EmbedderChoice::Hashing => return Ok(Arc::new(HashingEmbedder::new())),
+        EmbedderChoice::Hashing => return Ok(None),
         EmbedderChoice::Minilm => Precision::Single,
         EmbedderChoice::MinilmInt8 => Precision::Int8,
     };
@@ -182,7 +215,14 @@ pub(crate) async fn embedder(
         Some(folder) => folder.clone(),
         None => ModelStore::from_env()?.fetch(&ModelSpec::minilm(), progress, ctx).await?,
     };
-    Ok(Arc::new(BertEmbedder::load_with(folder, BertOptions::default().precision(precision)).await?))
+    let options = BertOptions::default().precision(precision);
+    Ok(Some(BertEmbedder::load_with(folder, options).await?))
+}
+
+/// Judges with all-MiniLM-L6-v2, to which the default threshold belongs.
+fn judge(config: &Config, embedder: &Arc<dyn Embedder>) -> Option<Support> {
+    let is_minilm = config.model.is_none() && config.embedder != EmbedderChoice::Hashing;
+    is_minilm.then(|| Support::new(embedder.clone()))
 }
 
 /// The chat model of `config`, fetched first if it is local and not there.

@@ -19,6 +19,10 @@ impl<E: Embedder + ?Sized> Embedder for Traced<E> {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.inner.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         let span = span(self.inner.identity(), side, texts.len());
         let embedded = self.inner.embed(side, texts, ctx).instrument(span.clone()).await;

@@ -2,7 +2,7 @@
 
 use agentkit_core::{
     AgentEventKind, AgentInput, ChatEvent, ChatRequest, Conversation, Emitter, Error, ErrorKind,
-    FinishReason, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey,
+    FinishReason, Hit, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey,
     Source,
 };
 
@@ -10,7 +10,6 @@ use super::REFUSAL;
 use super::agent::RagAgent;
 use super::cite::{MarkerReader, citation, support, without_markers};
 use super::pack::{estimate_tokens, pack};
-use super::support::support as support_of;
 
 /// Most messages recalled of a session.
 const RECALLED: usize = 20;
@@ -44,14 +43,14 @@ impl Run {
         let trace_id = self.ctx.trace().trace_id();
         out.emit(AgentEventKind::Started { trace_id, session_id: self.input.session.clone() }).await?;
         let history = self.history().await?;
-        let Found { query, sources, support } = self.retrieve(&history).await?;
+        let Found { query, sources, doubtful } = self.retrieve(&history).await?;
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         out.emit(AgentEventKind::Retrieved { query, sources }).await?;
         if passages.is_empty() {
             out.emit(AgentEventKind::Delta { text: REFUSAL.into() }).await?;
             return Ok((REFUSAL.into(), Outcome::Refused));
         }
-        if self.agent.least_support.zip(support).is_some_and(|(least, support)| support < least) {
+        if doubtful {
             return self.doubt(out, &passages).await;
         }
         self.ask_model(out, history, passages).await
@@ -110,13 +109,18 @@ impl Run {
             .conversation(Conversation::new(said));
         request.filter.clone_from(&self.input.filter);
         let response = self.agent.searcher().search(&request, &self.ctx).await?;
-        let judged = self.agent.least_support.is_some();
-        let support =
-            judged.then(|| support_of(&request.text, &request.conversation, &response.hits)).flatten();
+        let doubtful = self.is_doubtful(&request, &response.hits).await?;
         let query = response.queries.into_iter().max_by_key(String::len).unwrap_or(request.text);
         let packed = pack(response.hits, self.passage_budget(history));
         let source = |(number, (passage, score))| Source { number, passage, score };
-        Ok(Found { query, sources: (1..).zip(packed).map(source).collect(), support })
+        Ok(Found { query, sources: (1..).zip(packed).map(source).collect(), doubtful })
+    }
+
+    /// Whether there is a judge who finds too little support.
+    async fn is_doubtful(&self, request: &SearchRequest, hits: &[Hit]) -> Result<bool> {
+        let Some(judge) = &self.agent.support else { return Ok(false) };
+        let support = judge.of(&request.text, &request.conversation, hits, &self.ctx).await?;
+        Ok(support.is_some_and(|support| support < judge.threshold()))
     }
 
     /// Tokens the passages may have beside everything else the model is given.
@@ -196,7 +200,8 @@ struct Found {
     /// What was searched for, in its fullest form.
     query: String,
     sources: Vec<Source>,
-    support: Option<f32>,
+    /// Whether too little supports an answer.
+    doubtful: bool,
 }
 
 /// What was said before.

@@ -73,6 +73,10 @@ impl Embedder for CachedEmbedder {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.inner.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         if side == EmbedSide::Document {
             return self.inner.embed(side, texts, ctx).await;
@@ -115,6 +119,10 @@ mod tests {
             text.len()
         }
 
+        fn familiarity(&self, _text: &str) -> f32 {
+            0.5
+        }
+
         async fn embed(&self, _: EmbedSide, texts: Vec<String>, _: &RunContext) -> Result<Vec<Embedding>> {
             self.1.fetch_add(texts.len(), Ordering::Relaxed);
             texts.iter().map(|text| Embedding::new(vec![f32::from(text.as_bytes()[0])])).collect()
@@ -133,6 +141,7 @@ mod tests {
         let firsts: Vec<_> = both.iter().map(|e| e.as_slice()[0]).collect();
         assert_eq!(firsts, [97.0, 98.0, 99.0]);
         assert_eq!(inner.1.load(Ordering::Relaxed), 3);
+        assert_eq!(cached.familiarity("a"), 0.5, "as the embedder says");
         cached.embed(EmbedSide::Document, ask(&["a"]), &ctx).await.unwrap();
         assert_eq!(inner.1.load(Ordering::Relaxed), 4);
     }

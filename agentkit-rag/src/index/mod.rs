@@ -532,6 +532,7 @@ impl Retriever for Index {
             return Ok(SearchResponse::default());
         };
         let vector = query_vector(&*edition.embedder, request, ctx).await?;
+        let familiarity = vector.as_ref().map_or(1.0, |_| edition.embedder.familiarity(&request.text));
         let (shared, request, snapshot) = (self.shared.clone(), request.clone(), partition.snapshot());
         ctx.run_blocking(move |ctx| {
             let vector = vector.map(|vector| dense::unit(vector, &snapshot.vectors)).transpose();
@@ -540,7 +541,8 @@ impl Retriever for Index {
                     "the query cannot be embedded: the vector is unusable, {problem}"
                 ))
             })?;
-            let search = Search { snapshot: &snapshot, vector: vector.as_deref(), request: &request, ctx };
+            let vector = vector.as_deref();
+            let search = Search { snapshot: &snapshot, vector, familiarity, request: &request, ctx };
             contained(&shared.root.path, || search.run())
         })
         .await

@@ -19,6 +19,8 @@ pub(super) struct Search<'s> {
     pub(super) snapshot: &'s Snapshot,
     /// The query's unit vector, if the plan needs one.
     pub(super) vector: Option<&'s [f32]>,
+    /// How well the model knows the query's words.
+    pub(super) familiarity: f32,
     pub(super) request: &'s SearchRequest,
     pub(super) ctx: &'s RunContext,
 }
@@ -44,7 +46,7 @@ impl Search<'_> {
                     self.vector.ok_or_else(|| Error::internal("the plan needs the query's vector"))?;
                 let leg = self.leg(scope, *candidates);
                 let found = telemetry::leg("dense", || dense::search(leg, vector, *exact))?;
-                Ok(as_ranking(Leg::Dense, found, leg.limit))
+                Ok(as_ranking(Leg::Dense, found, leg.limit).trusted(self.familiarity))
             }
             SearchPlan::Lexical { candidates, matching, boosts } => {
                 let leg = self.leg(scope, *candidates);

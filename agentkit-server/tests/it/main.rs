@@ -15,6 +15,7 @@ mod cli;
 mod description;
 mod documents;
 mod doubles;
+mod engine;
 mod eval;
 mod guards;
 mod idempotency;
