@@ -23,6 +23,7 @@ mod kill;
 mod lifecycle;
 mod mcp;
 mod oidc;
+mod page;
 mod personal;
 mod support;
 mod tenants;
