@@ -25,6 +25,7 @@ const CODE = new Set("c cc cpp cs css go h hpp java js json kt lua mjs php py rb
 const list = { documents: [], next: null, writable: false };
 const waiting = [];
 let active = 0;
+let reads = 0;
 
 export function startDocuments() {
   byId("documents-more").addEventListener("click", more);
@@ -44,20 +45,24 @@ export async function showDocuments(writable) {
 // ---- the list -----------------------------------------------------------------------------------------------
 
 export async function refresh() {
-  list.documents = [];
-  list.next = null;
-  await more();
+  await readPage([], null);
 }
 
-async function more() {
-  const after = list.next ? `&after=${encodeURIComponent(list.next)}` : "";
+const more = () => readPage(list.documents, list.next);
+
+/** Reads the next page behind those that are there already; only what was asked for last is shown. */
+async function readPage(before, next) {
+  reads += 1;
+  const number = reads;
+  const after = next ? `&after=${encodeURIComponent(next)}` : "";
   try {
     const page = await get(within(`/documents?limit=${PAGE}${after}`));
-    list.documents.push(...page.documents);
+    if (number !== reads) return;
+    list.documents = [...before, ...page.documents];
     list.next = page.next ?? null;
     draw();
   } catch (problem) {
-    byId("documents-notes").replaceChildren(problemBox(problem, refresh));
+    if (number === reads) byId("documents-notes").replaceChildren(problemBox(problem, refresh));
   }
 }
 

@@ -48,10 +48,16 @@ export function toast(text, failed = false) {
   if (!failed) setTimeout(() => item.remove(), 5000);
 }
 
+/** What the service says in its own way, as a sentence. */
+function sentence(text) {
+  const [first = "", ...rest] = text;
+  return first.toLocaleUpperCase("en") + rest.join("") + (/[.!?…]$/.test(text) ? "" : ".");
+}
+
 /** What went wrong, with what to do about it, as a box; `again` is what a second try does. */
 export function problemBox(problem, again) {
   const box = make("div", { class: "problem", role: "alert" }, make("strong", {}, problem.title));
-  for (const text of [problem.detail, problem.advice]) if (text) box.append(make("p", { dir: "auto" }, text));
+  for (const text of [problem.detail, problem.advice]) if (text) box.append(make("p", { dir: "auto" }, sentence(text)));
   if (problem.trace) box.append(make("p", { class: "trace" }, `Trace ${problem.trace}`));
   if (again) box.append(button("Try again", again, { class: "plain" }));
   return box;

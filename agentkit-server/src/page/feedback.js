@@ -24,6 +24,7 @@ async function rate(turn, rating, thumbs, more) {
   for (const thumb of thumbs) thumb.setAttribute("aria-pressed", String(thumb.dataset.rating === rating));
   more.replaceChildren(form(turn, rating, more));
   more.hidden = false;
+  more.scrollIntoView({ block: "nearest" });
 }
 
 function form(turn, rating, more) {

@@ -58,12 +58,10 @@ function showGate(problem) {
   const refused = problem.status === 401;
   byId("sign-in").hidden = !refused;
   const tried = store.credential() !== null;
-  const shown = tried ? { ...plain(problem), title: "This key is not accepted", advice: "Check that you copied all of it. It may also have expired or been revoked; then ask an administrator for a new one." } : null;
+  const shown = tried ? { title: "This key is not accepted", detail: problem.detail, advice: "Check that you copied all of it. It may also have expired or been revoked; then ask an administrator for a new one." } : null;
   byId("gate-notes").replaceChildren(...(refused ? (shown ? [problemBox(shown)] : []) : [problemBox(problem, enter)]));
   if (refused) byId("key-input").focus();
 }
-
-const plain = ({ title, detail, advice, trace }) => ({ title, detail, advice, trace });
 
 function signOut() {
   store.signOut();

@@ -48,7 +48,7 @@ function figures(pairs) {
 function table(caption, heads, rows) {
   const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
   const body = rows.map((cells) => make("tr", {}, ...cells.map((cell) => (cell instanceof Node ? make("td", {}, cell) : make("td", { dir: "auto" }, String(cell))))));
-  return make("div", { class: "table", tabindex: 0, role: "region", "aria-label": caption },
+  return make("div", { class: heads.length > 3 ? "table broad" : "table", tabindex: 0, role: "region", "aria-label": caption },
     make("table", {}, make("caption", { class: "hidden" }, caption), make("thead", {}, head), make("tbody", {}, ...body)));
 }
 

@@ -8,6 +8,7 @@ const PAGE = 100;
 const list = { sessions: [], next: null };
 let current = () => null;
 let left = () => {};
+let reads = 0;
 
 /** The title is made of the first question, cut at a word. */
 const TITLE = 70;
@@ -20,20 +21,24 @@ export function startSessions(opened, gone) {
 }
 
 export async function refresh() {
-  list.sessions = [];
-  list.next = null;
-  await more();
+  await read([], null);
 }
 
-async function more() {
-  const after = list.next ? `&after=${encodeURIComponent(list.next)}` : "";
+const more = () => read(list.sessions, list.next);
+
+/** Reads the next page behind those that are there already; only what was asked for last is shown. */
+async function read(before, next) {
+  reads += 1;
+  const number = reads;
+  const after = next ? `&after=${encodeURIComponent(next)}` : "";
   try {
     const page = await get(`/sessions?limit=${PAGE}${after}`);
-    list.sessions.push(...page.sessions);
+    if (number !== reads) return;
+    list.sessions = [...before, ...page.sessions];
     list.next = page.next ?? null;
     draw();
   } catch (problem) {
-    if (problem.status !== 401) byId("sessions").replaceChildren(make("li", {}, problemBox(problem, refresh)));
+    if (problem.status !== 401 && number === reads) byId("sessions").replaceChildren(make("li", {}, problemBox(problem, refresh)));
   }
 }
 

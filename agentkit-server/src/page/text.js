@@ -60,5 +60,5 @@ const WRAPPED = 60;
 
 /** Text with the breaks within its paragraphs made spaces, so that it fills whatever width there is. Every offset stays as it was. */
 export function flowing(text) {
-  return text.replace(/^(.*)\n(?=[\p{L}\p{N}`"'“„«(])/gmu, (all, line) => (line.length > WRAPPED && !/^\s*\||[;{},>|]$/.test(line) ? `${line} ` : all));
+  return text.replace(/^(.*)\n(?= {0,3}[\p{L}\p{N}`"'“„«(])/gmu, (all, line) => (line.length > WRAPPED && !/^\s*\||[;{},>|]$/.test(line) ? `${line} ` : all));
 }
