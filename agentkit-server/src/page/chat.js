@@ -9,6 +9,8 @@ import { fail, finish, kept, newTurn, take } from "./turn.js";
 
 /** How often a question is asked anew by itself after the service asked to come back later. */
 const RETRIES = 3;
+/** Newest messages of a conversation that are shown. */
+const MESSAGES = 200;
 const state = { session: newSession(), running: null, opening: null, fresh: true };
 
 /** Ids in the order that puts the newest first, because the service lists conversations by id. */
@@ -168,7 +170,7 @@ export async function openSession(id) {
   const controller = new AbortController();
   state.opening = controller;
   try {
-    const conversation = await get(sessionPath(id, "?limit=200"), { signal: controller.signal });
+    const conversation = await get(sessionPath(id, `?limit=${MESSAGES}`), { signal: controller.signal });
     if (!controller.signal.aborted) show(id, conversation.messages);
   } catch (problem) {
     if (controller.signal.aborted) return;
@@ -187,6 +189,7 @@ function show(id, messages) {
     if (message.role === "user") turns.push({ question: textOf(message), raw: "" });
     else if (message.role === "assistant" && last) last.raw += textOf(message);
   }
+  if (messages.length === MESSAGES) byId("turns").append(make("li", { class: "soft small" }, "What was said before is left out here; an export of the conversation has it."));
   for (const { question, raw } of turns) {
     const before = known.find((turn) => turn.question === question && turn.raw.trim() === raw.trim());
     const turn = newTurn(question, id, before ?? { raw, outcome: "answered" });

@@ -30,6 +30,8 @@ async function enter() {
     if (problem.status !== 401) showGate(problem);
     return;
   }
+  const person = `${me.tenant}/${me.user}`;
+  if (!store.isSame(person)) { forgetEverything(); return; }
   byId("gate").hidden = true;
   byId("app").hidden = false;
   byId("key-input").value = "";
@@ -55,6 +57,7 @@ function showGate(problem) {
   byId("gate").hidden = false;
   clearPanel();
   openDrawer(false);
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   const refused = problem.status === 401;
   byId("sign-in").hidden = !refused;
   const tried = store.credential() !== null;
@@ -64,10 +67,15 @@ function showGate(problem) {
 }
 
 function signOut() {
-  store.signOut();
-  startNew();
-  location.hash = "";
-  enter();
+  store.setCredential(null);
+  forgetEverything();
+}
+
+/** Begins anew, so that nobody sees what somebody else was shown. */
+function forgetEverything() {
+  store.forget();
+  history.replaceState(null, "", "/");
+  location.reload();
 }
 
 async function countDocuments() {
@@ -174,7 +182,7 @@ function openDrawer(open) {
   document.body.classList.toggle("with-drawer", open);
   byId("menu").setAttribute("aria-expanded", String(open));
   byId("main").toggleAttribute("inert", open);
-  if (open) byId("side").querySelector("a:not([hidden])").focus();
+  if (open) [...byId("side").querySelectorAll("a, button")].find((element) => element.offsetParent !== null)?.focus();
 }
 
 const drawerIsOpen = () => document.body.classList.contains("with-drawer");
@@ -235,9 +243,8 @@ byId("account").addEventListener("click", showAccount);
 byId("operation-refresh").addEventListener("click", () => showOperation(me.role));
 byId("documents-refresh").addEventListener("click", refreshDocuments);
 addEventListener("hashchange", route);
-addEventListener("dragover", (event) => event.preventDefault());
 // A file that misses its place must not replace the page.
-addEventListener("drop", (event) => event.preventDefault());
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
 
 onUnauthorized(showGate);
 showTheme();

@@ -91,14 +91,46 @@ async function index() {
 
 async function metrics() {
   const all = families(await (await send("/metrics", { accept: "text/plain" })).text());
-  const requests = all.find(({ name }) => /http_requests(_total)?$/.test(name));
-  const rows = requests ? sums(requests, ["method", "route"]).map(({ labels, value }) => [labels.join(" ").trim(), value.toLocaleString("en")]) : [];
-  const others = all.filter((family) => family.type === "counter" && family !== requests);
-  const more = others.map((family) => [family.name.replaceAll("_", " "), sum(family).toLocaleString("en", { maximumFractionDigits: 1 })]);
+  const find = (ending) => all.find(({ name }) => name.endsWith(ending));
+  const more = all.filter(({ type }) => type === "counter" || type === "gauge");
   return [
-    requests ? table("Requests since the start", ["Requests", "Number"], rows) : make("p", { class: "soft" }, "No requests are counted."),
-    more.length > 0 && make("details", {}, make("summary", {}, "Other counters"), table("Other counters", ["Counter", "Total"], more)),
-  ].filter(Boolean);
+    figures(summary(find)),
+    make("h3", {}, "Requests since the start"), table("Requests since the start", ["Request", "Number", "Refused or failed", "Mean time"], requests(find)),
+    make("details", {}, make("summary", {}, "All counters and gauges"), table("All counters and gauges", ["Name", "Total"], more.map((family) => [family.name, figure(sum(family))]))),
+  ];
+}
+
+const figure = (number) => number.toLocaleString("en", { maximumFractionDigits: 2 });
+const duration = (seconds) => (seconds < 1 ? `${figure(seconds * 1000)} ms` : `${figure(seconds)} s`);
+
+/** What stands at the top, as far as this service counts it. */
+function summary(find) {
+  const ofKind = (family, kind) => family.samples.filter(({ labels }) => labels.kind === kind).reduce((total, { value }) => total + value, 0);
+  const known = [
+    ["Running since", "process_start_time_seconds", (family) => time(new Date(sum(family) * 1000).toISOString())],
+    ["Memory", "process_resident_memory_bytes", (family) => bytesText(sum(family))],
+    ["Requests in flight", "http_requests_in_flight", (family) => figure(sum(family))],
+    ["Tokens read by models", "model_tokens_total", (family) => figure(ofKind(family, "input"))],
+    ["Tokens written", "model_tokens_total", (family) => figure(ofKind(family, "output"))],
+  ];
+  return known.filter(([, name]) => find(name)).map(([label, name, value]) => [label, value(find(name))]);
+}
+
+function requests(find) {
+  const counted = find("http_requests_total");
+  if (!counted) return [];
+  const by = ["method", "route"];
+  const mean = (labels) => {
+    const [total, count] = ["sum", "count"].map((part) => {
+      const family = find(`http_request_duration_seconds_${part}`);
+      return family && sums(family, by).find((group) => group.labels.join() === labels.join())?.value;
+    });
+    return count ? duration(total / count) : "";
+  };
+  const failed = (labels) => counted.samples
+    .filter((sample) => by.every((label, index) => (sample.labels[label] ?? "") === labels[index]) && /^[45]/.test(sample.labels.status ?? ""))
+    .reduce((total, { value }) => total + value, 0);
+  return sums(counted, by).map(({ labels, value }) => [labels.join(" "), figure(value), figure(failed(labels)), mean(labels)]);
 }
 
 // ---- the audit trail ----------------------------------------------------------------------------------------

@@ -50,8 +50,14 @@ export function forgetTurns(session) {
   write(tab, "turns", JSON.stringify(turns().filter((turn) => turn.session !== session)));
 }
 
-/** Forgets who is there and what they said. */
-export function signOut() {
-  setCredential(null);
-  for (const name of ["turns", "collection"]) write(tab, name, null);
+/** Whether the tab's conversations are this person's; the first who comes has the tab. */
+export function isSame(person) {
+  const before = read(tab, "person");
+  write(tab, "person", person);
+  return before === null || before === person;
+}
+
+/** Forgets what was said and by whom; the credential is kept. */
+export function forget() {
+  for (const name of ["turns", "collection", "person"]) write(tab, name, null);
 }

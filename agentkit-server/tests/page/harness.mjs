@@ -112,7 +112,11 @@ export async function open(browser, server, { width = 1280, height = 800, files 
   // What the service refuses is a message of the browser's too, and no fault of the page.
   page.on("console", (message) => { if (message.type() === "error" && !/Failed to load resource/.test(message.text())) page.faults.push(message.text()); });
   if (files) await serveFrom(page, server, files);
-  if (key) await page.addInitScript((value) => { if (!sessionStorage.getItem("left")) sessionStorage.setItem("key", value); }, key);
+  // Once only: whoever signs out has no key after a reload either.
+  if (key) await page.addInitScript((value) => {
+    if (!sessionStorage.getItem("left")) sessionStorage.setItem("key", value);
+    sessionStorage.setItem("left", "yes");
+  }, key);
   await page.goto(server.url);
   return page;
 }

@@ -50,10 +50,30 @@ async function a_revoked_key_leads_to_the_sign_in_and_the_question_is_kept(world
   await page.fill("#message", "Is anybody there?");
   await page.keyboard.press("Enter");
   await page.getByText("This key is not accepted").waitFor();
-  await page.fill("#key-input", world.server.key);
+  await page.fill("#key-input", world.server.makeKey("user", "ann").key);
   await page.keyboard.press("Enter");
   await page.locator("#app").waitFor();
   same(await page.inputValue("#message"), "Is anybody there?", "the question is kept");
+  await over(page);
+}
+
+async function who_signs_in_next_sees_nothing_of_the_one_before(world) {
+  await world.server.put("tea.md", TEA);
+  const [first, second] = [world.server.makeKey("user", "first"), world.server.makeKey("user", "second")];
+  const page = await open(world.browser, world.server, { files: world.files, key: null });
+  const signIn = async ({ key }) => { await page.fill("#key-input", key); await page.keyboard.press("Enter"); await page.locator("#app").waitFor(); };
+  await page.locator("#sign-in").waitFor();
+  await signIn(first);
+  await ask(page, "How is the Krötenlampe switched on?");
+  world.server.revoke(first.id);
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  await page.fill("#message", "A secret question");
+  await page.keyboard.press("Enter");
+  await page.locator("#sign-in").waitFor();
+  await signIn(second);
+  await page.locator("#me-name").getByText("second").waitFor();
+  await until(async () => !(await page.evaluate(() => document.body.textContent + JSON.stringify(sessionStorage))).includes("Krötenlampe"), "the conversation is gone");
+  same(await page.inputValue("#message"), "", "the draft is gone");
   await over(page);
 }
 
@@ -271,6 +291,100 @@ async function hits_say_why_they_were_found(world) {
   await over(page);
 }
 
+const METRICS = `# HELP agentkit_http_requests_total Requests.
+# TYPE agentkit_http_requests_total counter
+agentkit_http_requests_total{method="POST",route="/chat",status="2xx"} 41
+agentkit_http_requests_total{method="POST",route="/chat",status="5xx"} 1
+# TYPE agentkit_http_request_duration_seconds histogram
+agentkit_http_request_duration_seconds_bucket{method="POST",route="/chat",le="0.2"} 42
+agentkit_http_request_duration_seconds_sum{method="POST",route="/chat"} 4.2
+agentkit_http_request_duration_seconds_count{method="POST",route="/chat"} 42
+# TYPE agentkit_odd gauge
+agentkit_odd{name="a \\"quoted\\" <img src=x onerror='window.hacked=1'>"} NaN
+process_resident_memory_bytes 60690432.0
+`;
+
+async function metrics_are_read_where_the_service_has_some(world) {
+  const page = await ready(world);
+  await page.route("**/metrics", (route) => route.fulfill({ status: 200, contentType: "text/plain", body: METRICS }));
+  await page.getByRole("link", { name: "Operation", exact: true }).click();
+  const row = page.locator("#operation-metrics tbody tr").first();
+  await row.waitFor();
+  same(await row.locator("td").allTextContents(), ["POST /chat", "42", "1", "100 ms"], "the requests");
+  check(await page.locator("#operation-metrics").getByText("60.7 MB").isVisible(), "the memory");
+  await page.unroute("**/metrics");
+  await page.route("**/metrics", (route) => route.fulfill({ status: 404, contentType: "application/problem+json", body: "{}" }));
+  await page.click("#operation-refresh");
+  await page.getByText("This service does not offer it.").waitFor();
+  await over(page);
+}
+
+/** Longer than what is shown at once, with characters of every length, and one sentence to be found in its middle. */
+const LONG = `# Chronicle\n\n${"Äpfel, 🍐 und ein € im Korb, Tag um Tag.\n".repeat(6000)}\nThe quartz heron weighs exactly ninety-one gräms 🪶.\n\n${"Später 🌧 gab es Regen.\n".repeat(6000)}`;
+
+async function a_quotation_deep_in_a_long_document_is_found(world) {
+  await world.server.call("PUT", "/documents/long.txt", LONG, "text/plain");
+  const page = await ready(world);
+  await page.getByRole("link", { name: "Search", exact: true }).click();
+  await page.fill("#search-query", "quartz heron weighs");
+  await page.getByText("Words", { exact: true }).click();
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Search", exact: true }).click();
+  await page.locator(".hit-title").first().click();
+  const mark = page.locator("#panel mark.current");
+  await mark.waitFor();
+  const { hits: [hit] } = await world.server.call("POST", "/search", JSON.stringify({ query: "quartz heron weighs", top_k: 1, plan: { lexical: { candidates: 100 } } }));
+  const bytes = Buffer.from(LONG).subarray(hit.span.start, hit.span.end).toString();
+  check(bytes.includes("quartz heron"), "the hit");
+  same(await mark.textContent(), bytes, "what is marked");
+  const length = async () => (await page.locator("#panel .reader").textContent()).length;
+  const before = await length();
+  check(before < 60_000 && before < LONG.length / 4, "only a part is shown at first");
+  await page.getByRole("button", { name: "Show earlier text" }).click();
+  await page.getByRole("button", { name: "Show later text" }).click();
+  check((await length()) > before + 40_000, "more on demand");
+  same(await mark.textContent(), bytes, "the mark stays");
+  check(LONG.includes(await page.locator("#panel .reader").textContent()), "what is shown is the text");
+  await over(page);
+}
+
+async function another_collection_can_be_chosen(world) {
+  await world.server.call("PUT", "/documents/note?collection=manuals", "The paper lantern burns for two evenings.", "text/plain");
+  const page = await ready(world);
+  await page.click("#account");
+  await page.getByLabel("Collection of documents").fill("manuals");
+  await page.keyboard.press("Enter");
+  await page.locator(".toast").getByText("manuals").waitFor();
+  const turn = await ask(page, "How long does the paper lantern burn?");
+  await turn.locator(".cite").first().click();
+  await page.locator("#panel .reader").getByText("paper lantern").waitFor();
+  await page.getByRole("link", { name: "Documents", exact: true }).click();
+  await until(async () => (await page.locator("#documents tr").count()) === 1, "its only document");
+  await over(page);
+}
+
+async function personal_data_is_taken_along_and_erased(world) {
+  const { key } = world.server.makeKey("editor", "leaving");
+  const page = await ready(world, { key });
+  await ask(page, "Does anybody keep this?");
+  await page.locator("#sessions").getByText("Does anybody keep this?").waitFor();
+  await page.click("#account");
+  const saved = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Save everything as a file" }).click();
+  const chunks = await (await (await saved).createReadStream()).toArray();
+  check(Buffer.concat(chunks).toString().includes("Does anybody keep this?"), "the conversation is in the file");
+  await page.getByRole("button", { name: "Erase everything" }).click();
+  await page.getByText("cannot be brought back").waitFor();
+  await page.getByRole("button", { name: "Erase everything" }).click();
+  await page.locator(".toast").getByText("is being erased").waitFor();
+  await until(async () => (await page.locator("#sessions li").count()) === 0, "no conversation is listed");
+  await page.click("#account");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.locator("#sign-in").waitFor();
+  same(await page.evaluate(() => Object.keys(sessionStorage).filter((name) => name !== "left")), [], "nothing is left in the tab");
+  await over(page);
+}
+
 async function each_role_sees_what_it_may(world) {
   const views = async (role) => {
     const page = await ready(world, { key: world.server.makeKey(role, `views-${role}`).key });
@@ -403,10 +517,11 @@ async function motion_is_reduced_on_demand(world) {
 
 export const tests = {
   signing_in_needs_a_good_key, a_revoked_key_leads_to_the_sign_in_and_the_question_is_kept,
-  a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,
+  who_signs_in_next_sees_nothing_of_the_one_before, a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,
   markdown_of_a_model_is_shown_as_lists_tables_and_code, stopping_stops_the_model_too, too_many_requests_wait_their_time_and_go_on,
   failures_say_what_to_do_and_can_be_tried_again, conversations_are_listed_renamed_exported_and_deleted, feedback_reaches_the_service,
   files_are_uploaded_listed_and_deleted, hits_say_why_they_were_found, each_role_sees_what_it_may, the_keyboard_is_enough,
   everything_fits_on_a_phone, the_theme_follows_the_system_until_it_is_chosen, text_from_right_to_left_is_set_so,
-  motion_is_reduced_on_demand,
+  motion_is_reduced_on_demand, metrics_are_read_where_the_service_has_some, a_quotation_deep_in_a_long_document_is_found,
+  another_collection_can_be_chosen, personal_data_is_taken_along_and_erased,
 };
