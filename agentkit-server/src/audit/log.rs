@@ -133,6 +133,24 @@ impl AuditLog {
         Ok(found.into_iter().map(|kept| kept.value).collect())
     }
 
+    /// The newest `limit` records of a tenant by number.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn newest(
+        &self,
+        scope: &TenantScope,
+        limit: usize,
+        ctx: &RunContext,
+    ) -> Result<Vec<AuditRecord>> {
+        let ends = self.0.ends(scope.tenant().as_str(), ctx).await?;
+        let last = ends.map_or(0, |kept| kept.value.last);
+        self.list(scope, last.saturating_sub(limit as u64), limit, ctx).await
+    }
+
     /// Checks every record of every tenant.
     ///
     /// # Cancel safety

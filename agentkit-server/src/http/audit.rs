@@ -37,8 +37,15 @@ pub(super) async fn list(
         );
     }
     let scope = permit.tenant();
-    let listed = permit.audit().list(&scope, page.after.unwrap_or(0), limit, &run.ctx);
-    let records = run.ctx.run(listed).await?;
+    let audit = permit.audit();
+    if page.newest == Some(true) {
+        if page.after.is_some() {
+            return Err(Error::invalid_input("newest and after cannot both be given").into());
+        }
+        let records = run.ctx.run(audit.newest(&scope, limit, &run.ctx)).await?;
+        return Ok(axum::Json(AuditPage { records, next: None }));
+    }
+    let records = run.ctx.run(audit.list(&scope, page.after.unwrap_or(0), limit, &run.ctx)).await?;
     let next = records.last().filter(|_| records.len() == limit).map(|last| last.seq);
     Ok(axum::Json(AuditPage { records, next }))
 }

@@ -159,6 +159,8 @@ pub(super) struct DocumentPage {
 pub(super) struct ListAudit {
     /// Start behind this number: the `next` of the page before.
     pub(super) after: Option<u64>,
+    /// The newest records instead of those behind `after`.
+    pub(super) newest: Option<bool>,
     /// Most records to list, 1 to 1000; 100 if left out.
     #[param(minimum = 1, maximum = 1000)]
     pub(super) limit: Option<usize>,

@@ -280,6 +280,11 @@ async fn what_was_done_is_in_the_trail_of_the_tenant_and_of_no_other() {
     assert!(!trail.to_string().contains(&format!("key-{}", ann.id())), "people stand under pseudonyms");
     let page = guarded.get(&auditor, "/audit?after=1&limit=1").await.json();
     assert_eq!((&page["records"][0]["seq"], &page["next"]), (&2.into(), &2.into()));
+    guarded.service.state.audit_log().flush().await;
+    let newest = guarded.get(&auditor, "/audit?newest=true&limit=2").await.json();
+    let seqs: Vec<_> = newest["records"].as_array().unwrap().iter().map(|record| &record["seq"]).collect();
+    assert_eq!((seqs, newest.get("next")), (vec![&4.into(), &5.into()], None));
+    guarded.get(&auditor, "/audit?newest=true&after=1").await.problem(400, "invalid-input");
     let verified = guarded.service.state.audit_log().verify(&RunContext::new()).await.unwrap();
     assert_eq!(verified.len(), 2);
 }

@@ -28,6 +28,7 @@ mod metrics;
 mod oidc;
 mod openai;
 mod openai_clients;
+mod page;
 mod personal;
 mod reload;
 mod resume;
