@@ -11,6 +11,7 @@ mod checkpoint;
 mod context;
 mod embed;
 mod error;
+mod forget;
 mod id;
 #[cfg(feature = "mcp")]
 pub mod mcp;
@@ -27,27 +28,28 @@ mod schema;
 #[path = "no_schema.rs"]
 mod schema;
 mod scope;
+mod state;
 mod stream;
 mod structured;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tool;
 
 pub use agent::{
     Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, CheckAction,
-    Citation, Cost, Decision, Deferral, DeferredCall, HandOff, MAX_MESSAGE_BYTES, Observation, Outcome,
-    Parallel, Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router, RunChange, RunEnd, RunInput,
-    RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source, StopReason, ToolAction, ToolAgent,
-    ToolAgentBuilder, Verdict, validate_history,
+    Citation, Cost, Decision, Deferral, DeferredCall, HandOff, MAX_HISTORY_MESSAGES, MAX_MESSAGE_BYTES,
+    Observation, Outcome, Parallel, Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router,
+    RunChange, RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source, StopReason,
+    ToolAction, ToolAgent, ToolAgentBuilder, Verdict, validate_history,
 };
 pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSummary};
 pub use context::{CancelOnDrop, RunContext, TraceContext};
 pub use embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 pub use error::{Error, ErrorKind, Result};
+pub use forget::{Forgotten, forget_session, forget_tenant};
 pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, RunId, SessionId, TenantId};
-pub use memory::{
-    Memory, SessionKey, SessionSummary, SummaryMemory, VectorMemory, WindowMemory, forget_tenant,
-};
+pub use memory::{Memory, SessionKey, SessionSummary, SummaryMemory, VectorMemory, WindowMemory};
 pub use message::{Message, Part, Role, ToolCall, ToolResult};
 pub use model::{
     Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, ModelInfo,
@@ -63,6 +65,10 @@ pub use retrieve::{
     SearchRequest, SearchResponse, Searcher, Span, WeightedQuery, search_by_parts,
 };
 pub use scope::TenantScope;
+pub use state::{
+    MAX_RECORD_BYTES, MAX_RECORD_ID_BYTES, MAX_RECORDS, MemoryState, StateChange, StateCondition, StateQuery,
+    StateRecord, StateSpace, StateStore, check_changes,
+};
 pub use stream::Emitter;
 pub use structured::{OutputMode, Structured, StructuredOutput};
 pub use tool::{

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
+use agentkit_core::telemetry::Traced;
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Reranker, Result, Retriever,
-    RunContext, Searcher, TenantScope,
+    Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Memory, Reranker, Result,
+    Retriever, RunContext, Searcher, TenantScope,
 };
 use agentkit_rag::answer::{ExtractiveModel, RagAgent, Support};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
@@ -18,7 +19,8 @@ use async_trait::async_trait;
 
 use crate::Services;
 use crate::config::{ChatConfig, Config, EmbedderChoice, HostedChat, LocalChatConfig};
-use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};
+use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, StoreTotals, Upserted};
+use crate::renewable::Renewable;
 
 /// The index within the data directory.
 pub(crate) const INDEX: &str = "index";
@@ -41,7 +43,9 @@ pub enum Access {
 /// The embedded parts of a data directory, opened.
 pub struct Engine {
     index: Index,
+    embedder: Arc<dyn Embedder>,
     agent: Arc<dyn Agent>,
+    chat: Arc<Renewable>,
     memory: Option<SqliteMemory>,
     support: Option<Support>,
     reranker: Option<Arc<dyn Reranker>>,
@@ -68,17 +72,18 @@ impl Engine {
         }
         let bert = bert(config, progress, ctx).await?;
         let reranker = bert.clone().map(|bert| Arc::new(LateInteraction::new(bert)) as Arc<dyn Reranker>);
-        let embedder = or_hashing(bert);
-        let model = chat_model(config.chat.as_ref(), progress, ctx).await?;
+        let embedder: Arc<dyn Embedder> = Arc::new(Traced::new(or_hashing(bert)));
         let support = judge(config, &embedder);
+        let chat = Arc::new(Renewable::new(chat_model(config.chat.as_ref(), progress, ctx).await?));
+        let model = Arc::new(Traced::new(chat.clone()));
         let (index, memory) = match access {
-            Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
+            Access::ReadOnly => (Index::open_read_only(&folder, embedder.clone()).await?, None),
             Access::ReadWrite => {
-                let index = Index::open(&folder, embedder).await?;
+                let index = Index::open(&folder, embedder.clone()).await?;
                 (index, Some(SqliteMemory::open(&config.data_dir.join(SESSIONS)).await?))
             }
         };
-        let mut agent = RagAgent::new(Arc::new(index.clone()), model);
+        let mut agent = RagAgent::new(traced(&index), model);
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
@@ -86,7 +91,8 @@ impl Engine {
         if let (Some(judge), None) = (&support, &config.chat) {
             agent = agent.support(judge.clone());
         }
-        Ok(Self { index, agent: Arc::new(agent), memory, support, reranker })
+        let agent = Arc::new(Traced::new(Arc::new(agent)));
+        Ok(Self { index, embedder, agent, chat, memory, support, reranker })
     }
 
     /// Answers messages.
@@ -98,11 +104,16 @@ impl Engine {
     /// Finds passages, by plans that may name the reranker `maxsim`, the embedding model's token vectors.
     #[must_use]
     pub fn retriever(&self) -> Arc<dyn Retriever> {
-        let searcher = Searcher::new(Arc::new(self.index.clone()));
+        let searcher = Searcher::new(traced(&self.index));
         match &self.reranker {
             Some(reranker) => Arc::new(searcher.reranker(MAXSIM, reranker.clone())),
             None => Arc::new(searcher),
         }
+    }
+
+    /// The chat model, to be replaced.
+    pub(crate) fn chat(&self) -> Arc<Renewable> {
+        self.chat.clone()
     }
 
     /// The index itself.
@@ -132,6 +143,8 @@ impl Engine {
         Ok(Services {
             agent: self.agent(),
             retriever: self.retriever(),
+            embedder: self.embedder.clone(),
+            state: Arc::new(memory.state()),
             memory: Arc::new(memory) as Arc<dyn Memory>,
             documents: self.documents(),
         })
@@ -156,6 +169,10 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("read_only", &self.memory.is_none()).finish_non_exhaustive()
     }
+}
+
+fn traced(index: &Index) -> Arc<dyn Retriever> {
+    Arc::new(Traced::new(Arc::new(index.clone())))
 }
 
 /// The index of the data directory, whatever model it was made with; what needs that model is refused.
@@ -221,7 +238,8 @@ pub(crate) async fn chat_model(
     }
 }
 
-fn hosted(chat: &HostedChat) -> Result<Arc<dyn ChatModel>> {
+/// A model behind an OpenAI-compatible interface.
+pub(crate) fn hosted(chat: &HostedChat) -> Result<Arc<dyn ChatModel>> {
     let mut options = OpenAiOptions::new(chat.base_url.as_str(), chat.model.as_str());
     if let Some(key) = &chat.api_key {
         options = options.api_key(key.expose());
@@ -268,6 +286,10 @@ impl DocumentStore for IndexedDocuments {
         self.0.delete(scope, ids, ctx).await
     }
 
+    async fn forget(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
+        self.0.forget(scope, ids, ctx).await
+    }
+
     async fn get(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<Option<Document>> {
         Ok(self.0.get(scope, id, ctx).await?.map(document))
     }
@@ -282,9 +304,24 @@ impl DocumentStore for IndexedDocuments {
         Ok(self.0.list(scope, after, limit, ctx).await?.into_iter().map(entry).collect())
     }
 
+    async fn collections(&self, scope: &TenantScope, ctx: &RunContext) -> Result<Vec<CollectionName>> {
+        ctx.run(self.0.collections(scope)).await
+    }
+
     async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats> {
         let IndexStats { documents, chunks, generation, .. } = ctx.run(self.0.stats(scope)).await?;
         Ok(StoreStats { documents, chunks, generation })
+    }
+
+    async fn totals(&self, ctx: &RunContext) -> Result<StoreTotals> {
+        let in_use = ctx.run(async { Ok(self.0.in_use().await) }).await?;
+        let sum = |of: fn(&IndexStats) -> u64| in_use.iter().map(of).sum();
+        Ok(StoreTotals {
+            collections: in_use.len() as u64,
+            documents: sum(|stats| stats.documents),
+            chunks: sum(|stats| stats.chunks),
+            generation: sum(|stats| stats.generation),
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 // 100 users in a closed loop on /chat, each question different from every other.
-// Usage: k6 run -e BASE=http://127.0.0.1:8080 -e QUESTIONS=queries.jsonl [-e USERS=100 -e SECONDS=60] chat.js
+// The server is started with --insecure-dev. Usage: k6 run -e BASE=http://127.0.0.1:8080 -e QUESTIONS=queries.jsonl [-e USERS=100 -e SECONDS=60] chat.js
 import http from "k6/http";
 import exec from "k6/execution";
 import { check } from "k6";

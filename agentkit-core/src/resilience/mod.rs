@@ -35,13 +35,18 @@ mod retry;
 mod stack;
 mod timeout;
 
+use std::time::Duration;
+
+/// Longer than anybody waits: what is set to more is cut to it, because clocks and timers end.
+const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 pub use self::breaker::{BreakerOptions, BreakerState, CircuitBreaker};
 pub use self::bulkhead::{Bulkhead, BulkheadOptions};
 #[cfg(feature = "cache")]
 pub use self::cache::{CacheOptions, Cached};
 pub use self::fallback::{Fallback, FallbackEmbedder};
 pub use self::hedge::{Hedge, HedgeOptions};
-pub use self::rate::{Rate, RateLimit, RateLimitOptions};
+pub use self::rate::{Rate, RateLimit, RateLimitOptions, TokenBucket};
 pub use self::retry::{Retry, RetryOptions};
 pub use self::stack::Stack;
 pub use self::timeout::{Timeout, TimeoutOptions};

@@ -12,6 +12,7 @@
 mod agents;
 mod broken;
 mod broken_checkpointer;
+mod broken_state;
 mod cancel;
 mod compose;
 mod conformance;

@@ -10,7 +10,7 @@ use agentkit_core::{
 use async_trait::async_trait;
 
 use super::history::HistoryRewriter;
-use super::run::Run;
+use super::run::{Run, check_room};
 use super::support::Support;
 
 /// Passages asked of the retriever unless told otherwise.
@@ -165,6 +165,7 @@ impl RagAgent {
 impl Agent for RagAgent {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        check_room(self, &input)?;
         let run = Run { agent: self.clone(), input, ctx: ctx.clone() };
         Ok(AgentStream::generate(move |out| run.drive(out)))
     }

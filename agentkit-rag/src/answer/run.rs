@@ -71,15 +71,22 @@ impl Run {
         Ok((text, Outcome::Refused))
     }
 
-    /// The session's latest messages, as many as fit.
+    /// What was said before: by the history that came with the message, else by the session's latest messages.
+    async fn said(&self) -> Result<Vec<Message>> {
+        match (&self.agent.memory, self.session_key()) {
+            _ if self.input.tells_turns() => Ok(self.input.history.clone()),
+            (Some(memory), Some(key)) => memory.recall(&key, RECALLED, &self.ctx).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The latest of what was said before, as much as fits.
     async fn history(&self) -> Result<Vec<Turn>> {
-        let (Some(memory), Some(key)) = (&self.agent.memory, self.session_key()) else {
-            return Ok(Vec::new());
-        };
-        let messages = memory.recall(&key, RECALLED, &self.ctx).await?;
+        let messages = self.said().await?;
         let mut left = self.agent.model.info().context_tokens / HISTORY_SHARE;
         let mut turns: Vec<Turn> = Vec::new();
-        for message in messages.iter().rev().filter(|m| matches!(m.role, Role::User | Role::Assistant)) {
+        let turn = |message: &&Message| matches!(message.role, Role::User | Role::Assistant);
+        for message in messages.iter().rev().filter(turn).take(RECALLED) {
             // The numbers of an earlier answer mean other passages than those of this turn.
             let text = without_markers(&message.joined_text());
             let Some(rest) = left.checked_sub(estimate_tokens(&text)) else { break };
@@ -121,7 +128,9 @@ impl Run {
         let whole = self.agent.model.info().context_tokens;
         let answer = (whole / ANSWER_SHARE).min(ANSWER_TOKENS);
         let said: usize = history.iter().map(|turn| estimate_tokens(&turn.text)).sum();
-        let fixed = estimate_tokens(&self.agent.instructions) + estimate_tokens(&self.input.message);
+        let fixed = estimate_tokens(&self.agent.instructions)
+            + further_tokens(&self.input)
+            + estimate_tokens(&self.input.message);
         whole.saturating_sub(answer + said + fixed).min(self.agent.context_tokens)
     }
 
@@ -147,6 +156,7 @@ impl Run {
 
     fn request(&self, history: Vec<Turn>, passages: Vec<Passage>) -> ChatRequest {
         let mut messages = vec![Message::system(self.agent.instructions.to_string())];
+        messages.extend(further(&self.input).cloned());
         messages.extend(history.into_iter().map(|turn| Message::text(turn.role, turn.text)));
         let question = Part::Text { text: self.input.message.clone() };
         messages.push(Message { role: Role::User, parts: vec![Part::Passages { passages }, question] });
@@ -163,6 +173,26 @@ impl Run {
         let session = self.input.session.clone()?;
         Some(SessionKey::new(self.input.scope.clone(), session))
     }
+}
+
+/// Refuses further instructions that leave the passages no room.
+pub(super) fn check_room(agent: &RagAgent, input: &AgentInput) -> Result<()> {
+    let (tokens, most) = (further_tokens(input), agent.model.info().context_tokens / HISTORY_SHARE);
+    if tokens <= most {
+        return Ok(());
+    }
+    let message =
+        format!("the system messages have about {tokens} tokens, at most {most} fit the model; shorten them");
+    Err(Error::invalid_input(message))
+}
+
+/// What the application tells the model for this message alone.
+fn further(input: &AgentInput) -> impl Iterator<Item = &Message> {
+    input.history.iter().filter(|message| message.role == Role::System)
+}
+
+fn further_tokens(input: &AgentInput) -> usize {
+    further(input).map(|message| estimate_tokens(&message.joined_text())).sum()
 }
 
 /// What came of the retrieval.

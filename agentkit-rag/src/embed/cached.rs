@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Result, RunContext};
+use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Result, RunContext, telemetry};
 use async_trait::async_trait;
 use moka::sync::Cache;
 
@@ -84,6 +84,9 @@ impl Embedder for CachedEmbedder {
         ctx.check()?;
         let keys: Vec<_> = texts.iter().map(|text| self.key(text)).collect();
         let mut found: Vec<_> = keys.iter().map(|key| self.entries.get(key)).collect();
+        for hit in &found {
+            telemetry::looked_up("query_embeddings", hit.is_some());
+        }
         let missing: Vec<_> =
             texts.into_iter().zip(&found).filter(|(_, hit)| hit.is_none()).map(|(text, _)| text).collect();
         if !missing.is_empty() {

@@ -2,7 +2,7 @@
 
 use agentkit_core::{
     Error, ErrorKind, Explanation, Filter, Hit, Leg, Ranked, Ranking, Result, RunContext, SearchPlan,
-    SearchRequest, SearchResponse,
+    SearchRequest, SearchResponse, telemetry,
 };
 use tantivy::DocAddress;
 
@@ -45,13 +45,14 @@ impl Search<'_> {
                 let vector =
                     self.vector.ok_or_else(|| Error::internal("the plan needs the query's vector"))?;
                 let leg = self.leg(scope, *candidates);
-                let found = dense::search(leg, vector, *exact)?;
+                let found = telemetry::leg("dense", || dense::search(leg, vector, *exact))?;
                 Ok(as_ranking(Leg::Dense, found, leg.limit).trusted(self.familiarity))
             }
             SearchPlan::Lexical { candidates, matching, boosts } => {
                 let leg = self.leg(scope, *candidates);
                 let query = lexical::Query { text: &self.request.text, matching: *matching, boosts: *boosts };
-                Ok(as_ranking(Leg::Lexical, lexical::search(leg, query)?, leg.limit))
+                let found = telemetry::leg("lexical", || lexical::search(leg, query))?;
+                Ok(as_ranking(Leg::Lexical, found, leg.limit))
             }
             SearchPlan::Filter { filter, input } => {
                 let filter = match &scope.filter {

@@ -11,7 +11,7 @@ use agentkit_core::{
 use async_trait::async_trait;
 use sqlx::{Sqlite, Transaction};
 
-use super::{Database, SqliteCheckpointer, bounded};
+use super::{Database, SqliteCheckpointer, SqliteState, bounded};
 
 /// Most messages one call reads; a conversation may hold more.
 const MAX_RECALL: usize = 10_000;
@@ -83,6 +83,12 @@ impl SqliteMemory {
     #[must_use]
     pub fn checkpointer(&self) -> SqliteCheckpointer {
         SqliteCheckpointer::new(self.database.clone())
+    }
+
+    /// Keeps a service's records in the same file, over the same connections.
+    #[must_use]
+    pub fn state(&self) -> SqliteState {
+        SqliteState::new(self.database.clone())
     }
 
     /// Waits for running calls and closes the file; later calls are unavailable.

@@ -82,3 +82,16 @@ async fn the_sqlite_checkpointer_is_a_checkpointer() {
     })
     .await;
 }
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn the_sqlite_state_is_a_state_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    conformance::state_store(|| {
+        count += 1;
+        let path = folder.path().join(format!("{count}.sqlite"));
+        async move { agentkit_rag::sqlite::SqliteState::open(&path).await.unwrap() }
+    })
+    .await;
+}

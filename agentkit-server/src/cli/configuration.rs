@@ -1,6 +1,5 @@
 //! `config show` and `config check`.
 
-use agentkit_core::Result;
 use clap::Subcommand;
 use serde_json::{Map, Value};
 
@@ -14,12 +13,11 @@ pub(super) enum Action {
     Check,
 }
 
-pub(super) fn run(session: &Session, action: &Action) -> Result<()> {
+pub(super) fn run(session: &Session, action: &Action) {
     let entries = session.config.entries();
     match action {
         // Whatever else is wrong was already refused when the configuration was read.
         Action::Check => {
-            session.config.check_listen()?;
             session.out.line("the configuration is valid");
             session.out.object(&serde_json::json!({"valid": true}));
         }
@@ -30,7 +28,6 @@ pub(super) fn run(session: &Session, action: &Action) -> Result<()> {
             session.out.object(&object);
         }
     }
-    Ok(())
 }
 
 /// The settings as TOML, whose texts and numbers are written as in JSON.

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::engine::{Access, Engine};
 
 pub(super) async fn run(mut session: Session) -> Result<()> {
-    session.config.check_listen()?;
+    session.config.check_loopback()?;
     signals::cancel_when_stopped(&session.ctx);
     let folder = tempfile::tempdir().map_err(|error| Error::io("create a temporary folder", error))?;
     session.config = Config { data_dir: folder.path().to_owned(), ..session.config };
@@ -29,7 +29,8 @@ pub(super) async fn run(mut session: Session) -> Result<()> {
     }
     drop(progress);
     session.out.line(format_args!("{total} documents are indexed; open the page and ask"));
-    serve::until_stopped(&session, engine, folder.path()).await
+    let arguments = serve::Arguments { insecure_dev: true };
+    serve::until_stopped(&session, engine, folder.path(), &arguments).await
 }
 
 /// The documentation of the checkout this runs in, else the copies in the binary.

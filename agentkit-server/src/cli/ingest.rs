@@ -10,12 +10,13 @@ use agentkit_rag::load::LoadOptions;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::held::Held;
 use super::output::{Progress, Unit};
 use super::remote::Remote;
 use super::{Collection, Session, signals};
 use crate::config::Config;
 use crate::engine::{Access, Engine};
-use crate::holder::Holder;
+use crate::identity::Role;
 
 /// The folder within the data directory in which mirrored folders are remembered.
 const MIRRORS: &str = "mirrors";
@@ -188,26 +189,23 @@ fn tell(session: &Session, report: &IngestReport, complete: bool) {
 enum Target {
     Local(Engine),
     Remote(Remote),
+    Held(Held),
 }
 
 impl Target {
     async fn open(session: &Session, server: Option<&str>) -> Result<Self> {
         if let Some(url) = server {
-            return Remote::new(url).map(Self::Remote);
+            return Remote::new(url, session.api_key.as_ref()).map(Self::Remote);
         }
         let progress = session.out.progress("opening", Unit::Bytes);
         match Engine::open(&session.config, Access::ReadWrite, &progress, &session.ctx).await {
             Ok(engine) => Ok(Self::Local(engine)),
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                let Some(holder) = Holder::find(&session.config.data_dir) else { return Err(error) };
-                let remote = Remote::new(&holder.url)?;
-                if !remote.lives(&session.ctx).await {
-                    return Err(error);
-                }
+                let Some(held) = Held::find(session, Role::Editor).await? else { return Err(error) };
                 session
                     .out
-                    .note(format_args!("the server at {} holds the index; going through it", holder.url));
-                Ok(Self::Remote(remote))
+                    .note(format_args!("the server at {} holds the index; going through it", held.url));
+                Ok(Self::Held(held))
             }
             Err(error) => Err(error),
         }
@@ -217,6 +215,7 @@ impl Target {
         match self {
             Self::Local(engine) => Arc::new(engine.index()),
             Self::Remote(remote) => Arc::new(remote.clone()),
+            Self::Held(held) => Arc::new(held.remote.clone()),
         }
     }
 
@@ -224,6 +223,7 @@ impl Target {
         match self {
             Self::Local(engine) => engine.close().await,
             Self::Remote(_) => Ok(()),
+            Self::Held(held) => held.close().await,
         }
     }
 }

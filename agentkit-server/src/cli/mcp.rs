@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use agentkit_core::Result;
+use agentkit_core::{Result, TenantScope};
 use clap::Args;
 
+use super::held::Held;
 use super::output::Unit;
 use super::remote::Remote;
 use super::{Collection, Session, signals};
 use crate::engine::{Access, Engine};
-use crate::holder::Holder;
+use crate::identity::Role;
 use crate::mcp::{self, Sources};
 
 #[derive(Debug, Args)]
@@ -25,10 +26,14 @@ pub(super) struct Arguments {
 pub(super) async fn run(session: Session, arguments: Arguments) -> Result<()> {
     let scope = arguments.collection.scope()?;
     signals::cancel_when_stopped(&session.ctx);
-    if let Some(remote) = remote(&session, arguments.server.as_deref()).await? {
-        let remote = Arc::new(remote);
-        let sources = Sources { retriever: remote.clone(), documents: remote.clone(), agent: remote };
-        return mcp::server(sources, &scope)?.serve_stdio(&session.ctx).await;
+    if let Some(url) = &arguments.server {
+        let remote = Remote::new(url, session.api_key.as_ref())?;
+        return through(&session, remote, &scope).await;
+    }
+    // The server that holds the data directory knows what is new.
+    if let Some(held) = Held::find(&session, Role::User).await? {
+        let served = through(&session, held.remote.clone(), &scope).await;
+        return served.and(held.close().await);
     }
     let progress = session.out.progress("opening", Unit::Bytes);
     let engine = Engine::open(&session.config, Access::ReadOnly, &progress, &session.ctx).await?;
@@ -43,12 +48,8 @@ pub(super) async fn run(session: Session, arguments: Arguments) -> Result<()> {
     served
 }
 
-/// The server that was named, or the one that holds the data directory and so knows what is new.
-async fn remote(session: &Session, named: Option<&str>) -> Result<Option<Remote>> {
-    if let Some(url) = named {
-        return Remote::new(url).map(Some);
-    }
-    let Some(holder) = Holder::find(&session.config.data_dir) else { return Ok(None) };
-    let remote = Remote::new(&holder.url)?;
-    Ok(remote.lives(&session.ctx).await.then_some(remote))
+async fn through(session: &Session, remote: Remote, scope: &TenantScope) -> Result<()> {
+    let remote = Arc::new(remote);
+    let sources = Sources { retriever: remote.clone(), documents: remote.clone(), agent: remote };
+    mcp::server(sources, scope)?.serve_stdio(&session.ctx).await
 }

@@ -1,31 +1,36 @@
 //! The command line: what each command does, with its flags, and how a failure is told.
 
 mod ask;
+mod audit;
 mod backup;
 mod bench;
 mod configuration;
 mod demo;
 mod eval;
+mod held;
 mod ingest;
+mod keys;
 mod mcp;
 mod models;
 mod output;
 mod reembed;
+mod reload;
 mod remote;
 mod serve;
 mod signals;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use agentkit_core::{CollectionName, Error, Result, RunContext, TenantScope};
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tokio::runtime::Handle;
 
 use self::output::Output;
-use crate::config::{Config, EmbedderChoice, Flags};
+use self::reload::Source;
+use crate::config::{Config, EmbedderChoice, Flags, Secret};
+use crate::telemetry::{LogLevel, Metrics, Telemetry, Told};
 
 /// How long work off the async threads may take to notice that the command is over.
 const LAST_WORK: Duration = Duration::from_secs(2);
@@ -48,7 +53,7 @@ struct Cli {
 }
 
 /// Flags that every command takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Common {
     /// Address to serve on [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDR", help_heading = "Common options")]
@@ -71,6 +76,16 @@ struct Common {
     /// Embedding model; `minilm-int8` is faster and slightly less exact, `hashing` needs no files and has no sense of meaning, for tests
     #[arg(long, global = true, value_enum, help_heading = "Common options")]
     embedder: Option<EmbedderChoice>,
+    /// API key for a server that a command goes through; better given in the variable
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "AGENTKIT_API_KEY",
+        hide_env_values = true,
+        help_heading = "Common options"
+    )]
+    api_key: Option<String>,
     /// Print JSON on standard output, one object a line
     #[arg(long, global = true, help_heading = "Common options")]
     json: bool,
@@ -83,8 +98,8 @@ struct Common {
 enum Command {
     /// Serve agentkit's own documentation from a temporary index
     Demo,
-    /// Serve the data directory over HTTP, with a page at /
-    Serve,
+    /// Serve the data directory over HTTP, with a page at /; the first start prints an API key
+    Serve(serve::Arguments),
     /// Add files and folders to the index, or update what has changed
     Ingest(ingest::Arguments),
     /// Find passages
@@ -106,6 +121,12 @@ enum Command {
     /// Measure the index at size, without a model
     #[command(subcommand)]
     Bench(bench::Action),
+    /// Make, list, rotate and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::Action),
+    /// Check the audit trail
+    #[command(subcommand)]
+    Audit(audit::Action),
     /// Fetch and list local models
     #[command(subcommand)]
     Models(models::Action),
@@ -133,9 +154,13 @@ impl Collection {
 
 /// What every command is given.
 struct Session {
+    source: Source,
     config: Config,
+    api_key: Option<Secret>,
     out: Output,
     ctx: RunContext,
+    metrics: Metrics,
+    log: LogLevel,
 }
 
 /// Runs the command that the process was started with.
@@ -153,46 +178,70 @@ pub fn main() -> ExitCode {
 }
 
 fn start(cli: Cli, out: Output) -> Result<ExitCode> {
-    log_to_stderr(&cli)?;
+    let source = source(&cli);
+    let config = source.config()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("start the async runtime", error))?;
-    let done = runtime.block_on(Box::pin(run(cli, out)));
+    let mut telemetry = start_telemetry(&cli.command, &source, &config, runtime.handle().clone())?;
+    let (metrics, log) = (telemetry.metrics.clone(), telemetry.log.clone());
+    let api_key = cli.common.api_key.map(Secret::new);
+    let session = Session { source, config, api_key, out, ctx: RunContext::new(), metrics, log };
+    let done = runtime.block_on(Box::pin(run(cli.command, session)));
+    runtime.block_on(telemetry.close());
     runtime.shutdown_timeout(LAST_WORK);
     done
 }
 
-fn log_to_stderr(cli: &Cli) -> Result<()> {
-    let usual =
-        if matches!(cli.command, Command::Serve | Command::Demo) { "info,tantivy=warn" } else { "warn" };
-    let filter = EnvFilter::try_new(cli.common.log.as_deref().unwrap_or(usual))
-        .map_err(|error| Error::invalid_input("read the log filter").with_source(error))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    log.try_init().map_err(|error| Error::internal(format!("start the log: {error}")))
+fn source(cli: &Cli) -> Source {
+    let Common { listen, data_dir, config, model, embedder, log, .. } = cli.common.clone();
+    let flags = Flags { listen, data_dir, embedder, model };
+    let usual = if serves(&cli.command) { "info,tantivy=warn" } else { "warn" };
+    Source { file: config, flags, filter: log, usual }
 }
 
-async fn run(cli: Cli, out: Output) -> Result<ExitCode> {
-    let Common { listen, data_dir, config: file, model, embedder, .. } = cli.common;
-    let flags = Flags { listen, data_dir, embedder, model };
-    let config = Config::load(file.as_deref(), &flags)?;
-    let session = Session { config, out, ctx: RunContext::new() };
-    let done = match cli.command {
+fn serves(command: &Command) -> bool {
+    matches!(command, Command::Serve(_) | Command::Demo)
+}
+
+/// Only what serves counts and sends traces.
+fn start_telemetry(
+    command: &Command,
+    source: &Source,
+    config: &Config,
+    runtime: Handle,
+) -> Result<Telemetry> {
+    let (serves, settings) = (serves(command), &config.telemetry);
+    let told = Told {
+        filter: source.filter(config),
+        format: settings.log_format,
+        metrics: Metrics::with_tenants(settings.metrics_tenants.iter().cloned()),
+        counts: serves,
+        otlp: settings.otlp.as_ref().filter(|_| serves),
+    };
+    Telemetry::start(told, runtime)
+}
+
+async fn run(command: Command, session: Session) -> Result<ExitCode> {
+    let done = match command {
         Command::Demo => demo::run(session).await,
-        Command::Serve => serve::run(session).await,
+        Command::Serve(arguments) => serve::run(session, arguments).await,
         Command::Ingest(arguments) => ingest::run(session, arguments).await,
         Command::Search(arguments) => ask::search(session, arguments).await,
         Command::Ask(arguments) => ask::ask(session, arguments).await,
-        Command::Mcp(arguments) => mcp::run(session, arguments).await,
+        Command::Mcp(arguments) => Box::pin(mcp::run(session, arguments)).await,
         Command::Eval(arguments) => return eval::run(session, arguments).await,
         Command::Backup(arguments) => backup::backup(session, arguments).await,
         Command::Restore(arguments) => backup::restore(session, arguments).await,
         Command::Verify(arguments) => backup::verify(session, arguments).await,
         Command::Reembed => reembed::run(session).await,
         Command::Bench(action) => bench::run(session, action).await,
+        Command::Keys(action) => keys::run(session, action).await,
+        Command::Audit(action) => audit::run(session, action).await,
         Command::Models(action) => models::run(session, action).await,
-        Command::Config(action) => configuration::run(&session, &action),
+        Command::Config(action) => {
+            configuration::run(&session, &action);
+            Ok(())
+        }
     };
     done.map(|()| ExitCode::SUCCESS)
 }

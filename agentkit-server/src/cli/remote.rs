@@ -8,11 +8,13 @@ use agentkit_core::{DocumentId, Error, ErrorKind, Result, RunContext, TenantScop
 use agentkit_rag::ingest::IngestTarget;
 use agentkit_rag::{DocumentSummary, SourceDocument, UpsertReport};
 use async_trait::async_trait;
-use reqwest::{RequestBuilder, Response, StatusCode, Url, header};
+use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::config::Secret;
 use crate::documents::Upserted;
 use crate::http::PutDocument;
 
@@ -31,13 +33,14 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(url: &str) -> Result<Self> {
+    /// The server at `url`, shown `key`.
+    pub(super) fn new(url: &str, key: Option<&Secret>) -> Result<Self> {
         let base = Url::parse(url).ok().filter(|base| !base.cannot_be_a_base());
         let base = base.ok_or_else(|| {
             Error::invalid_input(format!("{url:?} is not a server's address such as http://127.0.0.1:8080"))
         })?;
         // A server on this machine is not to be looked for through a proxy.
-        let client = reqwest::Client::builder().no_proxy().build();
+        let client = reqwest::Client::builder().no_proxy().default_headers(headers(key)?).build();
         let client = client.map_err(|error| Error::internal("start the HTTP client").with_source(error))?;
         Ok(Self { base, client })
     }
@@ -119,13 +122,27 @@ impl Remote {
                 ErrorKind::InvalidInput
             }
             StatusCode::NOT_FOUND => ErrorKind::NotFound,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Unauthorized,
             StatusCode::CONFLICT => ErrorKind::Conflict,
             StatusCode::INSUFFICIENT_STORAGE => ErrorKind::ResourceExhausted,
             StatusCode::INTERNAL_SERVER_ERROR => ErrorKind::Internal,
             _ => ErrorKind::Unavailable,
         };
-        Error::new(kind, format!("the server at {} answered {status}: {detail}", self.base))
+        let advice = if kind == ErrorKind::Unauthorized { "; name a key with AGENTKIT_API_KEY" } else { "" };
+        Error::new(kind, format!("the server at {} answered {status}: {detail}{advice}", self.base))
     }
+}
+
+/// What every request shows.
+fn headers(key: Option<&Secret>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        let value = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
+        let mut value = value.map_err(|_| Error::invalid_input("the API key holds what no key holds"))?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    Ok(headers)
 }
 
 /// A page of the list of documents.
@@ -201,7 +218,7 @@ mod tests {
 
     #[test]
     fn ids_become_one_segment_of_the_path() {
-        let remote = Remote::new("http://127.0.0.1:1").unwrap();
+        let remote = Remote::new("http://127.0.0.1:1", None).unwrap();
         let url = |id: &str| remote.url(&TenantScope::local(), &DocumentId::new(id).unwrap());
         let path = |id: &str| url(id).unwrap().path().to_owned();
         assert_eq!(path("docs/a b.md"), "/documents/docs%2Fa%20b.md");
@@ -209,6 +226,6 @@ mod tests {
         assert_eq!(path("documents"), "/documents/documents");
         assert_eq!(url("x").unwrap().query(), Some("collection=default"));
         assert!(url("..").unwrap_err().is_invalid_input());
-        assert!(Remote::new("nonsense").unwrap_err().is_invalid_input());
+        assert!(Remote::new("nonsense", None).unwrap_err().is_invalid_input());
     }
 }

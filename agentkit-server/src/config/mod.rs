@@ -9,19 +9,45 @@
 //! | `max_concurrent_requests` | `AGENTKIT_MAX_CONCURRENT_REQUESTS` | requests worked on at once, 512 |
 //! | `request_timeout_seconds` | `AGENTKIT_REQUEST_TIMEOUT_SECONDS` | longest request, 60 |
 //! | `shutdown_grace_seconds` | `AGENTKIT_SHUTDOWN_GRACE_SECONDS` | time to finish when stopping, 30 |
+//! | `audit_retention_days` | `AGENTKIT_AUDIT_RETENTION_DAYS` | how long audit records are kept, 90 |
+//! | `max_connections` | `AGENTKIT_MAX_CONNECTIONS` | connections open at once, 10,000 |
+//! | `header_timeout_seconds` | `AGENTKIT_HEADER_TIMEOUT_SECONDS` | longest wait for the head of a request, 20 |
+//! | `write_timeout_seconds` | `AGENTKIT_WRITE_TIMEOUT_SECONDS` | longest wait for a client that does not read, 30 |
+//! | `rate.user_requests_per_minute` | `AGENTKIT_RATE__USER_REQUESTS_PER_MINUTE` | requests of one user |
+//! | `rate.tenant_requests_per_minute` | `AGENTKIT_RATE__TENANT_REQUESTS_PER_MINUTE` | requests of a tenant |
+//! | `rate.user_tokens_per_day` | `AGENTKIT_RATE__USER_TOKENS_PER_DAY` | model tokens of one user |
+//! | `rate.tenant_tokens_per_day` | `AGENTKIT_RATE__TENANT_TOKENS_PER_DAY` | model tokens of a tenant |
+//! | `oidc.issuer` | `AGENTKIT_OIDC__ISSUER` | an `OpenID` Connect provider whose tokens count |
+//! | `oidc.audience` | `AGENTKIT_OIDC__AUDIENCE` | whom its tokens must be meant for |
+//! | `oidc.tenant_claim` | `AGENTKIT_OIDC__TENANT_CLAIM` | the claim that names the tenant, `tenant_id` |
+//! | `oidc.role_claim` | `AGENTKIT_OIDC__ROLE_CLAIM` | the claim that names the roles, `roles` |
+//! | `oidc.algorithms` | `AGENTKIT_OIDC__ALGORITHMS` | what its tokens may be signed by, `["RS256", "ES256"]` |
+//! | `oidc.refresh_seconds` | `AGENTKIT_OIDC__REFRESH_SECONDS` | how long its keys are used before they are fetched again, 300 |
 //! | `chat.kind` | `AGENTKIT_CHAT__KIND` | `openai` for such a service, or `local` for a model in this process |
 //! | `chat.base_url` | `AGENTKIT_CHAT__BASE_URL` | an OpenAI-compatible service that writes the answers |
 //! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model; of a local one a GGUF file, a folder that holds one, or `smollm2` |
 //! | `chat.api_key` | `AGENTKIT_CHAT__API_KEY` | its key, if it needs one |
+//! | `chat.api_key_file` | `AGENTKIT_CHAT__API_KEY_FILE` | a file that holds the key |
 //! | `chat.context_tokens` | `AGENTKIT_CHAT__CONTEXT_TOKENS` | most tokens of a conversation with a local model, 4096 |
 //! | `chat.parallel` | `AGENTKIT_CHAT__PARALLEL` | answers that a local model makes at the same time, 1 |
+//! | `metrics.listen` | `AGENTKIT_METRICS__LISTEN` | an address of its own for metrics and health |
+//! | `metrics.tenants` | `AGENTKIT_METRICS__TENANTS` | tenants whose requests are counted each |
+//! | `log.format` | `AGENTKIT_LOG__FORMAT` | `text`, or `json` for an object a line |
+//! | `log.level` | `AGENTKIT_LOG__LEVEL` | what is logged, unless `--log` says so |
+//! | `otlp.endpoint` | `AGENTKIT_OTLP__ENDPOINT` | a collector that traces are sent to |
+//! | `otlp.service` | `AGENTKIT_OTLP__SERVICE` | what the service is called in traces, `agentkit-server` |
+//! | `otlp.sample` | `AGENTKIT_OTLP__SAMPLE` | share of the traces that are sent, 0 to 1 |
+//! | `otlp.headers` | `AGENTKIT_OTLP__HEADERS` | headers for the collector, `name=value,other=value` |
+//! | `otlp.headers_file` | `AGENTKIT_OTLP__HEADERS_FILE` | a file that holds them |
 //!
-//! Two more variables stand for flags: `AGENTKIT_CONFIG` for `--config`, `AGENTKIT_LOG` for `--log`. Models are kept
+//! More variables stand for flags: `AGENTKIT_CONFIG` for `--config`, `AGENTKIT_LOG` for `--log`, `AGENTKIT_API_KEY` for
+//! `--api-key`. Models are kept
 //! in `AGENTKIT_CACHE_DIR`.
 
 mod chat;
 mod reader;
 mod secret;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -37,15 +63,23 @@ use serde::{Deserialize, Serialize};
 pub use self::chat::{ChatConfig, HostedChat, LocalChatConfig};
 use self::reader::Reader;
 pub use self::secret::Secret;
-use crate::http::Limits;
+pub use self::telemetry::{LogFormat, OtlpConfig, TelemetryConfig};
+use crate::http::{Limits, Rates};
+use crate::identity::{Oidc, OidcOptions};
 
 /// What every variable of the environment begins with.
 const PREFIX: &str = "AGENTKIT_";
+const USER_REQUESTS: &str = "rate.user_requests_per_minute";
+const TENANT_REQUESTS: &str = "rate.tenant_requests_per_minute";
+const USER_TOKENS: &str = "rate.user_tokens_per_day";
+const TENANT_TOKENS: &str = "rate.tenant_tokens_per_day";
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
 /// The variable of the one value that must be taken as it stands, even if it looks like a number.
 const API_KEY: &str = "AGENTKIT_CHAT__API_KEY";
 
 /// Every setting, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
     /// Address to serve on.
@@ -60,6 +94,10 @@ pub struct Config {
     pub limits: Limits,
     /// The chat model; answers are extractive without one.
     pub chat: Option<ChatConfig>,
+    /// A provider whose tokens count as credentials.
+    pub oidc: Option<OidcOptions>,
+    /// What the service tells about itself.
+    pub telemetry: TelemetryConfig,
 }
 
 /// An embedding model by name.
@@ -104,6 +142,8 @@ impl Default for Config {
             model: None,
             limits: Limits::default(),
             chat: None,
+            oidc: None,
+            telemetry: TelemetryConfig::default(),
         }
     }
 }
@@ -139,22 +179,24 @@ impl Config {
             model: reader.parsed("model", parse_folder),
             limits: limits(&mut reader),
             chat: chat::read(&mut reader),
+            oidc: oidc(&mut reader),
+            telemetry: telemetry::read(&mut reader),
         };
         reader.finish()?;
         Ok(config)
     }
 
-    /// Refuses to serve the whole network while nothing asks who is there.
+    /// Refuses to serve the whole network where nobody is asked for a credential.
     ///
     /// # Errors
     /// Invalid input, if the address is not of the loopback interface.
-    pub fn check_listen(&self) -> Result<()> {
+    pub fn check_loopback(&self) -> Result<()> {
         if self.listen.ip().is_loopback() {
             return Ok(());
         }
         Err(Error::invalid_input(format!(
-            "no authentication is configured, so {} would give everybody on the network all documents; \
-             listen on 127.0.0.1 and put a proxy that authenticates in front",
+            "without credentials {} would give everybody on the network all documents; \
+             listen on 127.0.0.1, or use serve without --insecure-dev",
             self.listen
         )))
     }
@@ -170,11 +212,49 @@ impl Config {
             ("max_concurrent_requests", self.limits.max_concurrent_requests.into()),
             ("request_timeout_seconds", self.limits.request_timeout.as_secs().into()),
             ("shutdown_grace_seconds", self.limits.shutdown_grace.as_secs().into()),
+            ("audit_retention_days", (self.limits.audit_retention.as_secs() / DAY).into()),
         ];
+        entries.extend(self.wire_entries());
         entries.extend(self.model.as_deref().map(|model| ("model", folder(model))));
+        entries.extend(self.rate_entries());
+        entries.extend(self.telemetry.entries());
+        entries.extend(self.oidc.iter().flat_map(oidc_entries));
         entries.extend(self.chat.iter().flat_map(ChatConfig::entries));
         entries
     }
+}
+
+impl Config {
+    fn wire_entries(&self) -> [(&'static str, serde_json::Value); 3] {
+        let Limits { max_connections, header_timeout, write_timeout, .. } = self.limits;
+        [
+            ("max_connections", max_connections.into()),
+            ("header_timeout_seconds", header_timeout.as_secs().into()),
+            ("write_timeout_seconds", write_timeout.as_secs().into()),
+        ]
+    }
+
+    fn rate_entries(&self) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
+        let rates = self.limits.rates;
+        let entries = [
+            (USER_REQUESTS, rates.user_requests_per_minute),
+            (TENANT_REQUESTS, rates.tenant_requests_per_minute),
+            (USER_TOKENS, rates.user_tokens_per_day),
+            (TENANT_TOKENS, rates.tenant_tokens_per_day),
+        ];
+        entries.into_iter().filter_map(|(key, amount)| Some((key, amount?.into())))
+    }
+}
+
+fn oidc_entries(oidc: &OidcOptions) -> [(&'static str, serde_json::Value); 6] {
+    [
+        ("oidc.issuer", oidc.issuer.clone().into()),
+        ("oidc.audience", oidc.audience.clone().into()),
+        ("oidc.tenant_claim", oidc.tenant_claim.clone().into()),
+        ("oidc.role_claim", oidc.role_claim.clone().into()),
+        ("oidc.algorithms", oidc.algorithms.clone().into()),
+        ("oidc.refresh_seconds", oidc.refresh.as_secs().into()),
+    ]
 }
 
 fn limits(reader: &mut Reader) -> Limits {
@@ -186,7 +266,49 @@ fn limits(reader: &mut Reader) -> Limits {
     limits.request_timeout =
         seconds(reader, "request_timeout_seconds", 3600).unwrap_or(limits.request_timeout);
     limits.shutdown_grace = seconds(reader, "shutdown_grace_seconds", 3600).unwrap_or(limits.shutdown_grace);
+    if let Some(days) = reader.within("audit_retention_days", 1, 36_500) {
+        limits.audit_retention = Duration::from_secs(days * DAY);
+    }
+    if let Some(most) = reader.within("max_connections", 1, 1_000_000) {
+        limits.max_connections = usize::try_from(most).unwrap_or(usize::MAX);
+    }
+    limits.header_timeout = seconds(reader, "header_timeout_seconds", 3600).unwrap_or(limits.header_timeout);
+    limits.write_timeout = seconds(reader, "write_timeout_seconds", 3600).unwrap_or(limits.write_timeout);
+    limits.rates = rates(reader);
     limits
+}
+
+fn rates(reader: &mut Reader) -> Rates {
+    let mut amount = |key| reader.within(key, 1, 1_000_000_000).and_then(|amount| u32::try_from(amount).ok());
+    Rates {
+        user_requests_per_minute: amount(USER_REQUESTS),
+        tenant_requests_per_minute: amount(TENANT_REQUESTS),
+        user_tokens_per_day: amount(USER_TOKENS),
+        tenant_tokens_per_day: amount(TENANT_TOKENS),
+    }
+}
+
+fn oidc(reader: &mut Reader) -> Option<OidcOptions> {
+    let issuer = reader.parsed("oidc.issuer", parse_url);
+    let audience: Option<String> = reader.value("oidc.audience");
+    let (tenant_claim, role_claim) = (reader.value("oidc.tenant_claim"), reader.value("oidc.role_claim"));
+    let algorithms = reader.value("oidc.algorithms");
+    let refresh = reader.within("oidc.refresh_seconds", 1, DAY).map(Duration::from_secs);
+    let (Some(issuer), Some(audience)) = (issuer, audience) else {
+        if reader.has("oidc") {
+            reader.problem("oidc: a provider needs both oidc.issuer and oidc.audience");
+        }
+        return None;
+    };
+    let mut options = OidcOptions::new(issuer, audience);
+    options.tenant_claim = tenant_claim.unwrap_or(options.tenant_claim);
+    options.role_claim = role_claim.unwrap_or(options.role_claim);
+    options.algorithms = algorithms.unwrap_or(options.algorithms);
+    options.refresh = refresh.unwrap_or(options.refresh);
+    if let Err(error) = Oidc::new(options.clone()) {
+        reader.problem(format!("oidc: {}", error.message()));
+    }
+    Some(options)
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {

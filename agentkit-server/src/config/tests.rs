@@ -96,7 +96,7 @@ fn only_the_loopback_interface_is_served_without_authentication() {
         [("127.0.0.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", false), ("10.1.2.3:1", false)]
     {
         let config = Config { listen: listen.parse().unwrap(), ..Config::default() };
-        assert_eq!(config.check_listen().is_ok(), allowed, "{listen}");
+        assert_eq!(config.check_loopback().is_ok(), allowed, "{listen}");
     }
     assert_eq!(parse_listen("localhost:80").unwrap().to_string(), "127.0.0.1:80");
 }

@@ -1,6 +1,6 @@
 //! Extractors that read what a client sent, with one kind of error.
 
-use agentkit_core::{DocumentId, Error, TenantScope};
+use agentkit_core::{CollectionName, DocumentId, Error};
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 
 use super::admit::Run;
 use super::problem::{Problem, ProblemKind};
-use super::scope::Scope;
 use super::wire::InCollection;
 
 /// Longest document in bytes of its text.
@@ -71,11 +70,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     }
 }
 
-/// The document a request is about, and the scope it acts in.
+/// The document a request is about, and the collection it names.
 #[derive(Debug)]
 pub(super) struct Addressed {
-    pub(super) scope: TenantScope,
     pub(super) id: DocumentId,
+    pub(super) collection: Option<CollectionName>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Addressed {
@@ -91,8 +90,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Addressed {
         })?;
         let id = DocumentId::new(id)?;
         let Parameters(within) = Parameters::<InCollection>::from_request_parts(parts, state).await?;
-        let scope = Scope::of(parts).in_collection(within.collection);
-        Ok(Self { scope, id })
+        Ok(Self { id, collection: within.collection })
     }
 }
 

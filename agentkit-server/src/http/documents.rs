@@ -1,9 +1,8 @@
 //! `/documents`: what the service knows.
 
-use agentkit_core::{DocumentId, Error};
+use agentkit_core::{DocumentId, Error, RunContext, TenantScope};
 use agentkit_rag::{SourceDocument, SourceKind};
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 
 use super::admit::Run;
@@ -11,8 +10,7 @@ use super::body::{
     Addressed, MAX_DOCUMENT_BYTES, Parameters, Raw, from_json, is_json, media_type, without_nul,
 };
 use super::problem::{Problem, ProblemKind};
-use super::scope::Scope;
-use super::state::AppState;
+use super::state::{Permit, Read, Write};
 use super::wire::{DocumentPage, InCollection, ListDocuments, PutDocument};
 use crate::documents::{Document, Upserted};
 
@@ -43,16 +41,39 @@ const MAX_PAGE: usize = 1000;
     ),
 )]
 pub(super) async fn put(
-    State(state): State<AppState>,
+    permit: Permit<Write>,
     run: Run,
-    Addressed { scope, id }: Addressed,
+    Addressed { id, collection }: Addressed,
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<axum::Json<Upserted>, Problem> {
+    let scope = permit.scope(collection)?;
     // Parsing a large page takes a while, so it leaves the async threads.
     let document = run.ctx.run_blocking(move |_| Ok(read(&id, &headers, &body))).await??;
-    let stored = state.services().documents.upsert(&scope, vec![document], &run.ctx);
-    Ok(axum::Json(run.ctx.run(stored).await?))
+    let stored = run.ctx.run(store(&permit, &scope, document, &run.ctx)).await?;
+    Ok(axum::Json(stored))
+}
+
+/// Stores a document as its sender's, who is its uploader if that succeeds.
+async fn store(
+    permit: &Permit<Write>,
+    scope: &TenantScope,
+    document: SourceDocument,
+    ctx: &RunContext,
+) -> Result<Upserted, Error> {
+    let (personal, id) = (permit.personal(), document.id.clone());
+    let new = personal.uploads(scope, &id, ctx).await?;
+    let stored = permit.documents().upsert(scope, vec![document], ctx).await;
+    match &stored {
+        Ok(_) => personal.uploaded(scope, &id, ctx).await?,
+        // What was stopped may be stored all the same.
+        Err(error) if new && ctx.check().is_ok() => {
+            tracing::debug!(error = error.chain(), "the upload came to nothing");
+            personal.gives_up(scope, &id, ctx).await?;
+        }
+        Err(_) => {}
+    }
+    stored
 }
 
 /// A document with its source text.
@@ -68,11 +89,12 @@ pub(super) async fn put(
     ),
 )]
 pub(super) async fn get(
-    State(state): State<AppState>,
+    permit: Permit<Read>,
     run: Run,
-    Addressed { scope, id }: Addressed,
+    Addressed { id, collection }: Addressed,
 ) -> Result<axum::Json<Document>, Problem> {
-    let found = run.ctx.run(state.services().documents.get(&scope, &id, &run.ctx)).await?;
+    let scope = permit.scope(collection)?;
+    let found = run.ctx.run(permit.documents().get(&scope, &id, &run.ctx)).await?;
     found.map(axum::Json).ok_or_else(|| no_such_document(&id).into())
 }
 
@@ -89,13 +111,14 @@ pub(super) async fn get(
     ),
 )]
 pub(super) async fn delete(
-    State(state): State<AppState>,
+    permit: Permit<Write>,
     run: Run,
-    Addressed { scope, id }: Addressed,
+    Addressed { id, collection }: Addressed,
 ) -> Result<StatusCode, Problem> {
-    let ids = [id];
-    let deleted = run.ctx.run(state.services().documents.delete(&scope, &ids, &run.ctx)).await?;
+    let (scope, ids) = (permit.scope(collection)?, [id]);
+    let deleted = run.ctx.run(permit.documents().delete(&scope, &ids, &run.ctx)).await?;
     let [id] = &ids;
+    run.ctx.run(permit.personal().removed(&scope, id, &run.ctx)).await?;
     if deleted == 0 { Err(no_such_document(id).into()) } else { Ok(StatusCode::NO_CONTENT) }
 }
 
@@ -112,8 +135,7 @@ pub(super) async fn delete(
     ),
 )]
 pub(super) async fn list(
-    State(state): State<AppState>,
-    scope: Scope,
+    permit: Permit<Read>,
     run: Run,
     Parameters(page): Parameters<ListDocuments>,
 ) -> Result<axum::Json<DocumentPage>, Problem> {
@@ -123,9 +145,9 @@ pub(super) async fn list(
             Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
         );
     }
-    let scope = scope.in_collection(page.collection);
+    let scope = permit.scope(page.collection)?;
     // One more than asked for tells whether there is a next page.
-    let found = state.services().documents.list(&scope, page.after.as_ref(), limit + 1, &run.ctx);
+    let found = permit.documents().list(&scope, page.after.as_ref(), limit + 1, &run.ctx);
     let mut documents = run.ctx.run(found).await?;
     let more = documents.len() > limit;
     documents.truncate(limit);

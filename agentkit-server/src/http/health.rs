@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use agentkit_core::{Error, Result};
-use axum::Json;
 use axum::extract::State;
+use axum::{Json, Router, routing};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemKind};
-use super::scope::Scope;
-use super::state::AppState;
+use super::state::{AppState, Dependency};
 
 /// How long a dependency may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,28 +16,43 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The state of the service.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(super) struct Health {
-    /// `live` or `ready`.
+    /// `live`, `started` or `ready`.
     status: String,
     /// What the service needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dependencies: Vec<Dependency>,
 }
 
-/// The state of something the service needs.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(super) struct Dependency {
-    /// What it is.
-    name: String,
-    /// `ok` or `failed`.
-    status: String,
-    /// What is there, or what failed.
-    detail: String,
+/// The routes of this file.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/health/live", routing::get(live))
+        .route("/health/ready", routing::get(ready))
+        .route("/health/startup", routing::get(startup))
 }
 
 /// Whether the process answers at all.
 #[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Health)))]
 pub(super) async fn live() -> Json<Health> {
     Json(Health { status: "live".into(), dependencies: Vec::new() })
+}
+
+/// Whether the service has been able to answer questions since it started; it stays so.
+#[utoipa::path(
+    get,
+    path = "/health/startup",
+    tag = "health",
+    responses(
+        (status = 200, description = "Started", body = Health),
+        (status = 503, description = "Still starting", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn startup(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
+    if !state.has_started() {
+        usable(&state).await?;
+    }
+    Ok(Json(Health { status: "started".into(), dependencies: Vec::new() }))
 }
 
 /// Whether the service can answer questions; names each thing it needs.
@@ -53,41 +66,22 @@ pub(super) async fn live() -> Json<Health> {
             content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn ready(State(state): State<AppState>, scope: Scope) -> Result<Json<Health>, Problem> {
-    let ctx = state.root().child().with_timeout(PATIENCE);
-    let scope = scope.in_collection(None);
-    let services = state.services();
-    let (index, sessions) = tokio::join!(
-        ctx.run(services.documents.stats(&scope, &ctx)),
-        ctx.run(services.memory.sessions(&scope, None, 1, &ctx)),
-    );
-    let dependencies = vec![
-        dependency(
-            "index",
-            index.map(|stats| format!("{} documents, {} chunks", stats.documents, stats.chunks)),
-        ),
-        dependency("sessions", sessions.map(|_| "readable".into())),
-    ];
-    let failing: Vec<&str> = dependencies
-        .iter()
-        .filter(|needed| needed.status != "ok")
-        .map(|needed| needed.name.as_str())
-        .collect();
+pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Health>, Problem> {
+    let dependencies = usable(&state).await?;
+    Ok(Json(Health { status: "ready".into(), dependencies }))
+}
+
+/// Everything the service needs, if all of it can be used.
+async fn usable(state: &AppState) -> Result<Vec<Dependency>, Problem> {
+    let dependencies = state.dependencies(&state.root().child().with_timeout(PATIENCE)).await;
     if state.is_draining() {
         return Err(Problem::new(ProblemKind::ShuttingDown, "the service is shutting down"));
     }
+    let failing: Vec<&str> = dependencies.iter().filter_map(Dependency::failed).collect();
     if !failing.is_empty() {
         let problem = Problem::new(ProblemKind::Unavailable, format!("not ready: {}", failing.join(", ")));
         let dependencies = serde_json::to_value(&dependencies).unwrap_or_default();
         return Err(problem.with_member("dependencies", dependencies));
     }
-    Ok(Json(Health { status: "ready".into(), dependencies }))
-}
-
-fn dependency(name: &str, state: Result<String, Error>) -> Dependency {
-    let (status, detail) = match state {
-        Ok(detail) => ("ok", detail),
-        Err(error) => ("failed", error.message().to_owned()),
-    };
-    Dependency { name: name.into(), status: status.into(), detail }
+    Ok(dependencies)
 }

@@ -1,12 +1,10 @@
 //! `POST /mcp`: the Model Context Protocol over streamable HTTP, without sessions.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use agentkit_core::mcp::{McpBody, McpRequest};
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures_util::Stream;
@@ -14,10 +12,9 @@ use futures_util::Stream;
 use super::admit::Run;
 use super::body::{Parameters, Raw};
 use super::problem::{Problem, ProblemKind};
-use super::scope::Scope;
-use super::state::AppState;
+use super::state::{Ask, Permit};
 use super::wire::InCollection;
-use crate::mcp::{Sources, server};
+use crate::mcp::server;
 
 /// Answers one message of an MCP client: the tools `search`, `fetch` and `ask`.
 ///
@@ -40,19 +37,12 @@ use crate::mcp::{Sources, server};
     ),
 )]
 pub(super) async fn mcp(
-    State(state): State<AppState>,
-    (scope, run): (Scope, Run),
+    (permit, run): (Permit<Ask>, Run),
     Parameters(within): Parameters<InCollection>,
     (method, headers): (Method, HeaderMap),
     Raw(body): Raw,
 ) -> Result<Response, Problem> {
-    let services = state.services();
-    let sources = Sources {
-        retriever: services.retriever.clone(),
-        documents: Arc::new(services.documents.clone()),
-        agent: services.agent.clone(),
-    };
-    let server = server(sources, &scope.in_collection(within.collection))?;
+    let server = server(permit.sources(), &permit.scope(within.collection)?)?;
     let mut request = McpRequest::new(method.as_str(), body.to_vec());
     for (name, value) in &headers {
         request = request.header(name.as_str(), value.as_bytes());

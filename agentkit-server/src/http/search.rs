@@ -1,14 +1,12 @@
 //! `POST /search`: passages without an answer.
 
 use agentkit_core::SearchRequest;
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
 use super::admit::Run;
 use super::body::Json;
 use super::problem::Problem;
-use super::scope::Scope;
-use super::state::AppState;
+use super::state::{Ask, Permit};
 use super::wire;
 
 /// Finds the passages that answer a question, best first, each with the reason it was found.
@@ -24,18 +22,17 @@ use super::wire;
     ),
 )]
 pub(super) async fn search(
-    State(state): State<AppState>,
-    scope: Scope,
+    permit: Permit<Ask>,
     run: Run,
     Json(request): Json<wire::SearchRequest>,
 ) -> Result<Response, Problem> {
-    let mut search = SearchRequest::new(scope.in_collection(request.collection), request.query);
+    let mut search = SearchRequest::new(permit.scope(request.collection)?, request.query);
     search.filter = request.filter;
     search.top_k = request.top_k.unwrap_or(search.top_k);
     search.offset = request.offset.unwrap_or_default();
     search.generation = request.generation;
     search.plan = request.plan.unwrap_or(search.plan);
     search.validate()?;
-    let found = run.ctx.run(state.services().retriever.search(&search, &run.ctx)).await?;
+    let found = run.ctx.run(permit.retriever().search(&search, &run.ctx)).await?;
     Ok(axum::Json(found).into_response())
 }

@@ -1,46 +1,133 @@
 //! Serving until told to stop, and stopping without dropping anybody who still can be served.
+//!
+//! Connections are bounded in number. One is closed when its client takes too long to send the head of a request, also
+//! the next one of a kept connection, or does not read for a while what it is sent.
 
+mod patient;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{Error, Result};
-use tokio::net::TcpListener;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
-use super::router;
-use super::state::AppState;
+use self::patient::Patient;
+use super::state::{AppState, Limits};
+use super::{metrics, router};
+use crate::telemetry::Refusal;
 
 /// How long stopped requests may take to send their last event.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The wait after the system could not take a connection, such as for lack of file descriptors.
+const BREATH: Duration = Duration::from_millis(200);
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+/// Most bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Serves on `listener` until `shutdown` completes, then drains: the service reports not ready and takes no new
 /// connections, running requests go on for the grace of the limits and are then stopped with an error event.
 ///
 /// # Cancel safety
-/// If dropped, open connections are cut.
+/// If dropped, open connections are served on, without the grace.
 ///
 /// # Errors
-/// Unavailable, if the listener fails.
+/// None at present; what fails is a connection, and it alone.
 pub async fn serve(
     listener: TcpListener,
     state: AppState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let draining = state.clone();
-    let service = axum::serve(listener, router(state.clone())).with_graceful_shutdown(async move {
-        shutdown.await;
-        tracing::info!("shutting down: waiting for running requests");
-        draining.drain();
-    });
-    let mut service = std::pin::pin!(service.into_future());
-    let failed = |error| Error::io("serve HTTP", error);
+    let connections = TaskTracker::new();
     tokio::select! {
-        ended = &mut service => return ended.map_err(failed),
+        () = shutdown => {}
+        () = accept(&listener, &state, router(state.clone()), &connections) => {}
+    }
+    drop(listener);
+    tracing::info!("shutting down: waiting for running requests");
+    state.drain();
+    connections.close();
+    let drained = async {
+        connections.wait().await;
+        state.sockets_are_closed().await;
+    };
+    let mut drained = std::pin::pin!(drained);
+    tokio::select! {
+        () = &mut drained => return Ok(()),
         () = state.grace_is_over() => {}
     }
     tracing::warn!("stopping the requests that still run");
     state.stop();
-    if let Ok(ended) = tokio::time::timeout(LAST_WORDS, service).await {
-        return ended.map_err(failed);
+    if tokio::time::timeout(LAST_WORDS, drained).await.is_err() {
+        tracing::warn!("closing connections whose clients do not read");
     }
-    tracing::warn!("closing connections whose clients do not read");
     Ok(())
+}
+
+/// Serves metrics and health without a credential on an address of their own, for ever.
+pub(crate) async fn serve_operator(listener: TcpListener, state: AppState) {
+    accept(&listener, &state, metrics::router(state.clone()), &TaskTracker::new()).await;
+}
+
+/// Takes connections, for ever.
+async fn accept(listener: &TcpListener, state: &AppState, router: Router, connections: &TaskTracker) {
+    let limits = *state.limits();
+    let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Ok(place) = room.clone().try_acquire_owned() else {
+                    // Its client sees that the connection was closed and may come again.
+                    state.metrics().refused(Refusal::Connections);
+                    tracing::warn!(most = limits.max_connections, "a connection too many was closed");
+                    continue;
+                };
+                let router = router.clone().layer(Extension(ConnectInfo(peer)));
+                let served = connection(stream, router, limits, state.clone());
+                let metrics = state.metrics().clone();
+                connections.spawn(async move {
+                    metrics.connected();
+                    served.await;
+                    metrics.disconnected();
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be taken");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, limits: Limits, state: AppState) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "small answers may wait for company");
+    }
+    let mut builder = Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
+    let served = builder.serve_connection(stream, TowerToHyperService::new(router)).with_upgrades();
+    let mut served = std::pin::pin!(served);
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        () = state.draining() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(error = %Error::internal("serve a connection").with_source(error).chain(), "it ended early");
+    }
 }

@@ -1,15 +1,43 @@
-//! What all requests share.
+//! What all requests share, and the only way to it: a handler reaches data with a permit, see `permit`.
+
+mod audit;
+mod authenticate;
+mod health;
+mod limit;
+mod permit;
+mod strangers;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use agentkit_core::RunContext;
+use agentkit_core::{Result, RunContext};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::audit::audit;
+pub(super) use self::authenticate::{authenticate, bearer};
+pub(super) use self::health::Dependency;
+use self::health::LastHealth;
+use self::limit::Limiter;
+pub use self::limit::Rates;
+pub(super) use self::limit::limit;
+pub(super) use self::permit::{Ask, Audit, Caller, Me, Observe, Own, Permit, Read, Review, Write, owner_of};
+use self::strangers::Strangers;
 use crate::Services;
+use crate::audit::AuditLog;
+use crate::clock::Clock;
+use crate::http::idempotency::Answers;
+use crate::http::runs::Runs;
+use crate::identity::Authenticator;
+use crate::people::{KNOWN, People};
+use crate::personal::Erasure;
+use crate::telemetry::Metrics;
+
+/// Most WebSockets, whatever the limits say: as many as can be waited for at once.
+const MAX_SOCKETS: usize = 1 << 20;
 
 /// How much the service takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +49,26 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long requests may go on after the service was asked to stop.
     pub shutdown_grace: Duration,
+    /// How long audit records are kept.
+    pub audit_retention: Duration,
+    /// Connections open at once; more are closed at once.
+    pub max_connections: usize,
+    /// How long a client may take to send the head of a request, also the next one of a kept connection.
+    pub header_timeout: Duration,
+    /// How long a client may go on without reading what it is sent.
+    pub write_timeout: Duration,
+    /// Resumable runs of a tenant that are kept at once; beyond, the one that ended first is forgotten.
+    pub kept_runs: usize,
+    /// Most bytes of the events of a resumable run; one that has more is ended.
+    pub kept_run_bytes: usize,
+    /// How long a resumable run is kept after its end.
+    pub kept_run_time: Duration,
+    /// WebSockets open at once; more are refused with status 503.
+    pub max_sockets: usize,
+    /// How long a WebSocket may be open with nothing asked.
+    pub socket_idle: Duration,
+    /// How much one may ask for.
+    pub rates: Rates,
 }
 
 impl Default for Limits {
@@ -29,6 +77,16 @@ impl Default for Limits {
             max_concurrent_requests: 512,
             request_timeout: Duration::from_mins(1),
             shutdown_grace: Duration::from_secs(30),
+            audit_retention: Duration::from_hours(24 * 90),
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(30),
+            kept_runs: 64,
+            kept_run_bytes: 1024 * 1024,
+            kept_run_time: Duration::from_mins(5),
+            max_sockets: 10_000,
+            socket_idle: Duration::from_mins(10),
+            rates: Rates::default(),
         }
     }
 }
@@ -39,23 +97,60 @@ pub struct AppState(Arc<Shared>);
 
 struct Shared {
     services: Services,
+    authenticator: Authenticator,
+    clock: Clock,
+    audit: AuditLog,
+    people: People,
+    limiter: Limiter,
+    strangers: Strangers,
+    health: LastHealth,
+    runs: Runs,
+    answers: Answers,
     limits: Limits,
+    metrics: Metrics,
     root: RunContext,
     slots: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     draining: CancellationToken,
+    /// Whether all of them could be used at some time.
+    started: AtomicBool,
 }
 
 impl AppState {
-    /// Serves `services` within `limits`.
+    /// Serves `services` within `limits` to those whom `authenticator` knows.
     #[must_use]
-    pub fn new(services: Services, limits: Limits) -> Self {
+    pub fn new(services: Services, authenticator: Authenticator, limits: Limits) -> Self {
+        Self::measured(services, authenticator, limits, Metrics::new())
+    }
+
+    /// The same, counting into `metrics`.
+    #[must_use]
+    pub fn measured(
+        services: Services,
+        authenticator: Authenticator,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Self {
         let slots = limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
+        let clock = Clock::system();
         Self(Arc::new(Shared {
+            audit: AuditLog::new(services.state.clone(), clock.clone()),
+            clock,
+            people: People::new(services.state.clone()),
+            limiter: Limiter::new(limits.rates),
+            strangers: Strangers::new(),
+            health: LastHealth::default(),
+            runs: Runs::new(limits),
+            answers: Answers::new(),
             services,
+            authenticator,
             limits,
+            metrics,
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
+            sockets: Arc::new(Semaphore::new(limits.max_sockets.min(MAX_SOCKETS))),
             draining: CancellationToken::new(),
+            started: AtomicBool::new(false),
         }))
     }
 
@@ -76,8 +171,37 @@ impl AppState {
         self.0.draining.is_cancelled()
     }
 
-    pub(super) fn services(&self) -> &Services {
-        &self.0.services
+    /// Whether nobody is asked for a credential.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        self.0.authenticator.is_insecure()
+    }
+
+    /// Where it is written down who did what.
+    #[must_use]
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.0.audit
+    }
+
+    /// Goes on with the erasures that a crash or a stop held up.
+    ///
+    /// # Cancel safety
+    /// If dropped, they are held up again.
+    ///
+    /// # Errors
+    /// What the stores say, or stopped.
+    pub async fn resume(&self) -> Result<()> {
+        self.erasure().resume(&self.0.root.child()).await
+    }
+
+    pub(super) fn erasure(&self) -> Erasure {
+        let Shared { services, people, clock, limits, .. } = &*self.0;
+        let (services, people, clock) = (services.clone(), people.clone(), clock.clone());
+        Erasure { services, people, clock, wait: limits.request_timeout + KNOWN }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -88,8 +212,40 @@ impl AppState {
         &self.0.root
     }
 
+    /// The context of one request of `caller`: its own deadline, and the tokens that are left to them.
+    pub(super) fn begin(&self, caller: &Caller) -> RunContext {
+        let left = self.0.limiter.tokens_left(&caller.principal).unwrap_or(Some(0)).unwrap_or(u64::MAX);
+        self.0.root.child().with_timeout(self.0.limits.request_timeout).with_token_budget(left)
+    }
+
+    /// Counts the tokens that a request of `caller` used.
+    pub(super) fn spent(&self, caller: &Caller, tokens: u64) {
+        self.0.limiter.spend(&caller.principal, tokens);
+    }
+
     pub(super) fn slots(&self) -> &Arc<Semaphore> {
         &self.0.slots
+    }
+
+    /// The answers that were given to requests with keys.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.0.answers
+    }
+
+    pub(super) fn sockets(&self) -> &Arc<Semaphore> {
+        &self.0.sockets
+    }
+
+    /// Completes when every WebSocket is closed.
+    pub(super) async fn sockets_are_closed(&self) {
+        let all = self.0.limits.max_sockets.min(MAX_SOCKETS);
+        // The semaphore is never closed.
+        let _ = self.0.sockets.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+    }
+
+    /// Completes when the service is asked to stop.
+    pub(super) async fn draining(&self) {
+        self.0.draining.cancelled().await;
     }
 
     /// Completes the shutdown grace after draining began.
@@ -103,6 +259,7 @@ impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppState")
             .field("limits", &self.0.limits)
+            .field("insecure", &self.is_insecure())
             .field("draining", &self.is_draining())
             .finish_non_exhaustive()
     }

@@ -2,26 +2,68 @@
 
 use agentkit_core::TraceContext;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
+use super::measure;
+use super::openai;
 use super::problem::{Problem, ProblemKind};
+use crate::telemetry::{REQUEST, continued};
+
+/// Headers of every answer that does not have its own.
+const PROTECTION: [(HeaderName, &str); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
 
 /// Runs the request in its trace and renders what went wrong.
 pub(super) async fn trace(mut request: Request, next: Next) -> Response {
-    let trace = incoming(request.headers()).unwrap_or_else(TraceContext::fresh);
-    let path = request.uri().path().to_owned();
-    let span = tracing::info_span!("request", method = %request.method(), path, trace_id = trace.trace_id());
+    let (path, span) = (request.uri().path().to_owned(), span(&request));
+    let caller = incoming(request.headers());
+    let trace = continued(&span, caller.as_ref()).or(caller).unwrap_or_else(TraceContext::fresh);
+    span.record("agentkit.trace_id", trace.trace_id());
     request.extensions_mut().insert(trace);
     let begun = std::time::Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
-    let response = with_document(response, &path, &trace);
-    span.in_scope(|| {
-        tracing::debug!(status = response.status().as_u16(), elapsed = ?begun.elapsed(), "answered");
-    });
+    let mut response = with_document(response, &path, &trace);
+    if openai::speaks(&path) {
+        openai::name(&mut response, &trace);
+    }
+    told(&span, response.status());
+    span.in_scope(|| tracing::debug!(path, elapsed = ?begun.elapsed(), "answered"));
     protected(response)
+}
+
+/// The span of a request, by OpenTelemetry's conventions for HTTP servers. It is no error, but belongs to every log line
+/// that is written within, and so has to stand in every log.
+fn span(request: &Request) -> Span {
+    let (method, route) = (measure::method(request.method()), measure::route(request));
+    tracing::error_span!(
+        REQUEST,
+        otel.name = format_args!("{method} {}", route.as_deref().unwrap_or_default()),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        "error.type" = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        agentkit.trace_id = Empty,
+    )
+}
+
+fn told(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// The trace of the caller, if it sent a well-formed one.
@@ -39,17 +81,23 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         let kind = ProblemKind::of_status(status);
         Problem::new(kind, format!("the request was refused with status {status}"))
     });
-    let mut rendered = problem.render(path, &trace.trace_id());
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        rendered.headers_mut().insert(header::ALLOW, allow.clone());
-    }
+    let mut rendered = match openai::speaks(path) {
+        true => openai::render(&problem),
+        false => problem.render(path, &trace.trace_id()),
+    };
+    rendered.extensions_mut().insert(problem.kind());
+    let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
+    let told = response.headers().iter().filter(|(name, _)| tells(name));
+    rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));
     rendered
 }
 
-/// Browsers guess no types, and nobody stores answers unless a route says so.
+/// What a browser may do with an answer unless a route says otherwise: guess no type, store it nowhere, run nothing of
+/// it, show it in no other page.
 fn protected(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in PROTECTION {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }

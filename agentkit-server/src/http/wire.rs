@@ -1,12 +1,16 @@
 //! The wire forms of requests; unknown members are errors.
 
 use agentkit_core::Mark;
-use agentkit_core::{CollectionName, Filter, Metadata, SearchPlan, SessionId};
+use agentkit_core::{CollectionName, Filter, Message, Metadata, SearchPlan, SessionId};
 use agentkit_rag::{Heading, SourceDocument, SourceKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::audit::AuditRecord;
+use crate::clock::Timestamp;
 use crate::documents::DocumentEntry;
+use crate::identity::Role;
+use crate::personal::{Feedback, Job, Rating, SessionEntry};
 
 /// A message to the agent.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -15,7 +19,7 @@ pub(super) struct ChatRequest {
     /// The question, as plain text of at most 64 KiB.
     #[schema(example = "How do I install it?")]
     pub(super) message: String,
-    /// The conversation it continues: any text of 1 to 512 bytes. Left out, the message stands alone.
+    /// The conversation it continues: any text of 1 to 256 bytes. Left out, the message stands alone.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub(super) session_id: Option<SessionId>,
@@ -26,10 +30,22 @@ pub(super) struct ChatRequest {
     /// Answer with a stream of server-sent events. Left out, the Accept header decides.
     #[serde(default)]
     pub(super) stream: Option<bool>,
+    /// Let the run go on without its client, who may come back to it; only together with a stream.
+    #[serde(default)]
+    pub(super) resumable: Option<bool>,
     /// Which collection of documents to ask; `default` if left out.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub(super) collection: Option<CollectionName>,
+}
+
+/// Where to go on with a run.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FollowRun {
+    /// The number of the event that the client had last; the header `Last-Event-ID` counts more.
+    pub(super) starting_after: Option<u64>,
 }
 
 /// A search for passages.
@@ -134,6 +150,177 @@ pub(super) struct DocumentPage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(super) next: Option<agentkit_core::DocumentId>,
+}
+
+/// Which audit records to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListAudit {
+    /// Start behind this number: the `next` of the page before.
+    pub(super) after: Option<u64>,
+    /// The newest records instead of those behind `after`.
+    pub(super) newest: Option<bool>,
+    /// Most records to list, 1 to 1000; 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<usize>,
+}
+
+/// A page of the audit trail.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AuditPage {
+    /// The records, oldest first.
+    pub(super) records: Vec<AuditRecord>,
+    /// Pass it as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<u64>,
+}
+
+/// Which conversations to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListSessions {
+    /// Start behind this id: the `next` of the page before.
+    #[param(value_type = Option<String>)]
+    pub(super) after: Option<SessionId>,
+    /// Most conversations to list, 1 to 1000; 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<usize>,
+}
+
+/// A page of the list of conversations.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionPage {
+    /// The conversations, by id.
+    pub(super) sessions: Vec<SessionEntry>,
+    /// Pass it as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(super) next: Option<SessionId>,
+}
+
+/// How much of a conversation to read.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReadSession {
+    /// Most messages, the newest, 1 to 1000; 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<usize>,
+}
+
+/// A conversation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Conversation {
+    /// Which conversation.
+    #[schema(value_type = String)]
+    pub(super) id: SessionId,
+    /// What its owner calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) title: Option<String>,
+    /// The messages, oldest first: each has a `role` and `parts`.
+    #[schema(value_type = Vec<Object>)]
+    pub(super) messages: Vec<Message>,
+}
+
+/// A new title.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RenameSession {
+    /// The title, 1 to 512 bytes.
+    pub(super) title: String,
+}
+
+/// Feedback on an answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GiveFeedback {
+    /// The answer's `trace_id`.
+    #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
+    pub(super) turn: String,
+    /// The conversation it belongs to.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) session_id: Option<SessionId>,
+    /// What was thought of it.
+    pub(super) rating: Rating,
+    /// Why, in a word; at most 256 bytes.
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+    /// What else there is to say; at most 16 KiB.
+    #[serde(default)]
+    pub(super) comment: Option<String>,
+}
+
+/// Which feedback to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListFeedback {
+    /// The `next` of the page before.
+    pub(super) after: Option<String>,
+    /// Most feedback to list, 1 to 1000; 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<usize>,
+}
+
+/// Feedback and whose it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReviewedFeedback {
+    /// Who gave it: the pseudonym of the audit trail.
+    pub(super) actor: String,
+    /// What they said.
+    #[serde(flatten)]
+    pub(super) feedback: Feedback,
+}
+
+/// A page of feedback.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FeedbackPage {
+    /// The feedback, by person and answer.
+    pub(super) feedback: Vec<ReviewedFeedback>,
+    /// Pass it as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+}
+
+/// Who is asking.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AboutMe {
+    /// Whose documents and conversations they work with.
+    pub(super) tenant: String,
+    /// Who they are within the tenant.
+    pub(super) user: String,
+    /// What they may do.
+    pub(super) role: Role,
+    /// The collections they may use; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) collections: Option<Vec<String>>,
+}
+
+/// Work that goes on after the answer to the request that asked for it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobEntry {
+    /// Its id.
+    pub(super) id: String,
+    /// What it does: `erase`.
+    pub(super) kind: String,
+    /// `running` or `done`.
+    pub(super) status: String,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub(super) created: Timestamp,
+    /// When it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(super) finished: Option<Timestamp>,
+}
+
+impl From<Job> for JobEntry {
+    fn from(Job { id, kind, status, created, finished, .. }: Job) -> Self {
+        Self { id, kind, status, created, finished }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
 use agentkit_rag::answer::RagAgent;
 use agentkit_server::http::{AppState, Limits, serve};
+use agentkit_server::identity::Authenticator;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -61,7 +62,8 @@ async fn ended(cause: Cause, speaks: bool) -> Duration {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let chat = format!("http://{}/chat", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(serve(listener, AppState::new(services, limits), async {
+    let state = AppState::new(services, Authenticator::insecure_dev(), limits);
+    let served = tokio::spawn(serve(listener, state, async {
         let _ = stopped.await;
     }));
     let begun = Instant::now();

@@ -50,21 +50,53 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
+    /// The key of the first start; empty at later ones.
+    pub(crate) key: String,
+    /// Where metrics are read without a credential, if that was set.
+    pub(crate) operators: String,
 }
 
 impl Server {
     pub(crate) fn start(folder: &Folder) -> Self {
+        Self::with(folder, &[])
+    }
+
+    /// A server with these variables in its environment.
+    pub(crate) fn with(folder: &Folder, variables: &[(&str, &str)]) -> Self {
         let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let serving: Value = serde_json::from_str(&line).unwrap();
-        Self { child, url: serving["url"].as_str().unwrap().to_owned() }
+        command.envs(variables.iter().copied());
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Ends the child also when an assertion below fails.
+        let mut server = Self { child, url: String::new(), key: String::new(), operators: String::new() };
+        for line in lines {
+            let said: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if said["event"] == "serving" {
+                said["url"].as_str().unwrap().clone_into(&mut server.url);
+                return server;
+            }
+            match said["event"].as_str() {
+                Some("metrics") => said["url"].as_str().unwrap().clone_into(&mut server.operators),
+                _ => said["key"].as_str().unwrap().clone_into(&mut server.key),
+            }
+        }
+        panic!("the server ended before it served");
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as the system does, without a warning.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to stop, as a supervisor would, and waits.
     #[cfg(unix)]
-    fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap().code()
@@ -85,9 +117,9 @@ fn wrong_usage_and_failures_have_their_own_exit_codes() {
         assert_eq!(folder.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
     for (arguments, part) in [
-        (&["serve", "--listen", "0.0.0.0:0"][..], "no authentication is configured"),
+        (&["serve", "--insecure-dev", "--listen", "0.0.0.0:0"][..], "without credentials"),
         (&["serve", "--listen", "nowhere"], "\"nowhere\" is not an address"),
-        (&["demo", "--listen", "0.0.0.0:0"], "no authentication is configured"),
+        (&["demo", "--listen", "0.0.0.0:0"], "without credentials"),
         (&["config", "check", "--config", "missing.toml"], "missing.toml"),
         (&["search", "x"], "there is no index"),
         (&["ask", " "], "the message is empty"),
@@ -106,7 +138,9 @@ fn wrong_usage_and_failures_have_their_own_exit_codes() {
 fn help_names_every_command() {
     let output = Folder::new().command(&[]).arg("--help").output().unwrap();
     let help = text(&output.stdout);
-    for command in ["demo", "serve", "ingest", "search", "ask", "eval", "bench", "models", "config"] {
+    for command in
+        ["demo", "serve", "ingest", "search", "ask", "eval", "bench", "keys", "audit", "models", "config"]
+    {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in {help}");
     }
 }
@@ -161,6 +195,7 @@ fn what_is_ingested_is_found_and_answered_with_citations() {
 fn a_server_and_the_command_line_share_the_data_directory() {
     let folder = Folder::new();
     let server = Server::start(&folder);
+    let key = server.key.clone();
     let output = folder.run(&["ingest", "notes"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("holds the index; going through it"), "{}", text(&output.stderr));
@@ -176,7 +211,11 @@ fn a_server_and_the_command_line_share_the_data_directory() {
     let restarted = Server::start(&folder);
     let found = folder.json(&["search", "coffee", "-k", "1"]).pop().unwrap();
     assert_eq!(found["hits"][0]["document_id"], "coffee.txt");
-    let remote = folder.run(&["ingest", "notes", "--server", &restarted.url]);
+    assert_eq!(restarted.key, "", "a key is shown only at the first start");
+    let refused = folder.run(&["ingest", "notes", "--server", &restarted.url]);
+    assert!(text(&refused.stderr).contains("AGENTKIT_API_KEY"), "{}", text(&refused.stderr));
+    let mut ingest = folder.command(&["ingest", "notes", "--server", &restarted.url]);
+    let remote = ingest.env("AGENTKIT_API_KEY", &key).output().unwrap();
     assert!(text(&remote.stdout).contains("0 documents written, 2 unchanged"), "{}", text(&remote.stdout));
 }
 

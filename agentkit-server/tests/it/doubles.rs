@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use agentkit_core::testing::{HashingEmbedder, WindowMemory};
 use agentkit_core::{
-    Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, DocumentId, Error, ErrorKind,
-    Explanation, Hit, Leg, LegExplanation, Locator, Memory, Message, Outcome, Passage, Result, Retriever,
-    RunContext, SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Source, Span,
+    Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, CollectionName, DocumentId, Error,
+    ErrorKind, Explanation, Hit, Leg, LegExplanation, Locator, Memory, MemoryState, Message, Outcome,
+    Passage, Result, Retriever, RunContext, SearchRequest, SearchResponse, SessionKey, Source, Span,
     TenantScope, Usage,
 };
 use agentkit_rag::SourceDocument;
-use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, Upserted};
+use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, StoreTotals, Upserted};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
@@ -32,12 +33,10 @@ pub(crate) struct DoubleAgent {
     pub(crate) running: Arc<AtomicUsize>,
     /// A permit comes whenever a run begins or ends.
     pub(crate) changed: Arc<Semaphore>,
-}
-
-impl Default for DoubleAgent {
-    fn default() -> Self {
-        Self { running: Arc::default(), changed: Arc::new(Semaphore::new(0)) }
-    }
+    /// What it was asked.
+    pub(crate) asked: Mutex<Vec<AgentInput>>,
+    /// Where turns go.
+    memory: Arc<WindowMemory>,
 }
 
 struct Held(Arc<AtomicUsize>, Arc<Semaphore>);
@@ -66,12 +65,13 @@ impl DoubleAgent {
 impl Agent for DoubleAgent {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        self.asked.lock().unwrap().push(input.clone());
         match input.message.as_str() {
             "refuse" => return Err(Error::new(ErrorKind::Unavailable, "the model is away")),
             "panic" => panic!("the double was told to panic"),
             _ => {}
         }
-        let (held, ctx) = (self.hold(), ctx.clone());
+        let (held, ctx, memory) = (self.hold(), ctx.clone(), self.memory.clone());
         Ok(AgentStream::generate(move |out| async move {
             let _held = held;
             let trace_id = ctx.trace().trace_id();
@@ -86,11 +86,20 @@ impl Agent for DoubleAgent {
                 "hang" => ctx.stopped().await,
                 "deaf" => std::future::pending().await,
                 "fail" => return Err(Error::new(ErrorKind::Unavailable, "the model went away")),
-                _ => return finish(&out).await,
+                _ => {
+                    remember(&memory, input, &ctx).await?;
+                    return finish(&out).await;
+                }
             };
             Err(ctx.stopped().await)
         }))
     }
+}
+
+async fn remember(memory: &WindowMemory, input: AgentInput, ctx: &RunContext) -> Result<()> {
+    let Some(session) = input.session else { return Ok(()) };
+    let turn = vec![Message::user(input.message), Message::assistant("At 80 degrees")];
+    memory.append(&SessionKey::new(input.scope, session), turn, ctx).await
 }
 
 async fn finish(out: &agentkit_core::Emitter<AgentEventKind>) -> Result<()> {
@@ -172,6 +181,10 @@ impl DocumentStore for DoubleDocuments {
         Ok(ids.iter().filter(|id| kept.remove(&(partition(scope), (*id).clone())).is_some()).count() as u64)
     }
 
+    async fn forget(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
+        self.delete(scope, ids, ctx).await
+    }
+
     async fn get(&self, scope: &TenantScope, id: &DocumentId, _ctx: &RunContext) -> Result<Option<Document>> {
         self.check()?;
         let found = self.kept.lock().unwrap().get(&(partition(scope), id.clone())).cloned();
@@ -203,47 +216,56 @@ impl DocumentStore for DoubleDocuments {
         Ok(here.map(|(_, document)| entry(document)).take(limit).collect())
     }
 
-    async fn stats(&self, _scope: &TenantScope, _ctx: &RunContext) -> Result<StoreStats> {
+    async fn collections(&self, scope: &TenantScope, _ctx: &RunContext) -> Result<Vec<CollectionName>> {
         self.check()?;
+        let kept = self.kept.lock().unwrap();
+        let home = format!("{}/", scope.tenant());
+        let mut names: Vec<_> = kept
+            .keys()
+            .filter_map(|(place, _)| place.strip_prefix(&home))
+            .map(|name| CollectionName::new(name).unwrap())
+            .collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn stats(&self, scope: &TenantScope, _ctx: &RunContext) -> Result<StoreStats> {
+        self.check()?;
+        let kept = self.kept.lock().unwrap();
+        let documents = kept.keys().filter(|(place, _)| *place == partition(scope)).count() as u64;
+        Ok(StoreStats { documents, chunks: documents, generation: documents.min(1) })
+    }
+
+    async fn totals(&self, _ctx: &RunContext) -> Result<StoreTotals> {
         let documents = self.kept.lock().unwrap().len() as u64;
-        Ok(StoreStats { documents, chunks: documents, generation: 1 })
-    }
-}
-
-/// Remembers nothing.
-struct NoMemory;
-
-#[async_trait]
-impl Memory for NoMemory {
-    async fn append(&self, _key: &SessionKey, _turn: Vec<Message>, _ctx: &RunContext) -> Result<()> {
-        Ok(())
-    }
-
-    async fn recall(&self, _key: &SessionKey, _limit: usize, _ctx: &RunContext) -> Result<Vec<Message>> {
-        Ok(Vec::new())
-    }
-
-    async fn sessions(
-        &self,
-        _scope: &TenantScope,
-        _after: Option<&SessionId>,
-        _limit: usize,
-        _ctx: &RunContext,
-    ) -> Result<Vec<SessionSummary>> {
-        Ok(Vec::new())
-    }
-
-    async fn forget(&self, _key: &SessionKey, _ctx: &RunContext) -> Result<bool> {
-        Ok(false)
+        Ok(StoreTotals { collections: 1, documents, chunks: documents, generation: 1 })
     }
 }
 
 /// All doubles, with handles to look into them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Doubles {
     pub(crate) agent: Arc<DoubleAgent>,
     pub(crate) retriever: Arc<DoubleRetriever>,
     pub(crate) documents: Arc<DoubleDocuments>,
+    pub(crate) state: Arc<MemoryState>,
+    memory: Arc<WindowMemory>,
+}
+
+impl Default for Doubles {
+    fn default() -> Self {
+        let memory = Arc::new(WindowMemory::new());
+        let changed = Arc::new(Semaphore::new(0));
+        let agent =
+            DoubleAgent { running: Arc::default(), changed, asked: Mutex::default(), memory: memory.clone() };
+        Self {
+            agent: Arc::new(agent),
+            retriever: Arc::default(),
+            documents: Arc::default(),
+            state: Arc::default(),
+            memory,
+        }
+    }
 }
 
 impl Doubles {
@@ -251,8 +273,10 @@ impl Doubles {
         Services {
             agent: self.agent.clone(),
             retriever: self.retriever.clone(),
-            memory: Arc::new(NoMemory),
+            memory: self.memory.clone(),
+            embedder: Arc::new(HashingEmbedder::new()),
             documents: self.documents.clone(),
+            state: self.state.clone(),
         }
     }
 }

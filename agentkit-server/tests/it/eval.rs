@@ -127,7 +127,8 @@ fn a_running_server_is_measured_and_asked_from_outside() {
     let folder = with_set();
     let server = Server::start(&folder);
     let url = server.url.clone();
-    let target = ["--dataset", "set", "--server", &url, "--collection", "measured"];
+    let key = server.key.clone();
+    let target = ["--dataset", "set", "--server", &url, "--api-key", &key, "--collection", "measured"];
     let (_, code, errors) = outcome(&folder, &target);
     assert_eq!(code, Some(0), "nothing is found in an empty collection, which is a figure too: {errors}");
     let (objects, code, errors) = outcome(&folder, &[&target[..], &["--upload", "--answers"]].concat());

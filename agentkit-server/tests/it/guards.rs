@@ -91,3 +91,38 @@ async fn a_silent_stream_is_kept_open_by_comments() {
     let answer = read(service.start(ask("hang", true)).await).await;
     assert_eq!(answer.body.lines().filter(|line| *line == ":").count(), 3, "{}", answer.body);
 }
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_again() {
+    let service = Service::within(limits(|limits| limits.rates.user_requests_per_minute = Some(2)));
+    for left in ["1", "0"] {
+        let answer = service.send(ask("x", false)).await;
+        assert_eq!((answer.status.as_u16(), answer.header("ratelimit-remaining")), (200, left));
+        assert_eq!(answer.header("ratelimit-limit"), "2");
+    }
+    let refused = service.send(ask("x", false)).await;
+    assert!(refused.problem(429, "rate-limited").contains("2 requests a minute"));
+    assert_eq!((refused.header("retry-after"), refused.header("ratelimit-remaining")), ("30", "0"));
+    assert_eq!(refused.header("ratelimit-reset"), "30");
+    assert_eq!(service.get("/health/live").await.status, 200);
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_do_nothing_with_it() {
+    let service = Service::new();
+    for path in ["/documents", "/nowhere", "/openapi.json", "/"] {
+        let answer = service.get(path).await;
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), value, "{path}");
+        }
+        assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), "", "{path}");
+    }
+    let preflight = service.send(request(Method::OPTIONS, "/chat", "", Body::empty())).await;
+    assert_eq!(preflight.status, 405);
+}

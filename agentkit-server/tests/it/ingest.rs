@@ -56,7 +56,7 @@ fn a_folder_is_mirrored_through_a_server() {
     write(&notes.join("a b#c.md"), "Green tea.", 1);
     write(&notes.join("oil.txt"), "Oil.", 1);
     let server = Server::start(&folder);
-    let arguments = ["ingest", "--sync", "notes", "--server", &server.url];
+    let arguments = ["ingest", "--sync", "notes", "--server", &server.url, "--api-key", &server.key];
     assert_eq!(summary(&folder, &arguments)["documents"], 4);
     fs::remove_file(notes.join("oil.txt")).unwrap();
     write(&notes.join("a b#c.md"), "Black tea.", 2);

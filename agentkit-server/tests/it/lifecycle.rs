@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use agentkit_server::http::Limits;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::support::{Listening, Service};
 
 #[tokio::test]
@@ -28,15 +31,40 @@ async fn a_client_that_leaves_cancels_its_run() {
     }
 }
 
-#[tokio::test]
+/// Lets what was seen of the dependencies go stale.
+async fn later() {
+    tokio::time::advance(Duration::from_secs(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_start_is_over_once_everything_could_be_used_and_stays_so() {
+    let service = Service::new();
+    let fails = |kind| *service.doubles.documents.failure.lock().unwrap() = kind;
+    fails(Some(agentkit_core::ErrorKind::Unavailable));
+    assert_eq!(service.get("/health/startup").await.problem(503, "unavailable"), "not ready: index");
+    fails(None);
+    service.get("/health/startup").await.problem(503, "unavailable");
+    later().await;
+    assert_eq!(service.get("/health/startup").await.json()["status"], "started");
+    fails(Some(agentkit_core::ErrorKind::Unavailable));
+    later().await;
+    service.get("/health/ready").await.problem(503, "unavailable");
+    assert_eq!(service.get("/health/startup").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_names_what_fails_and_turns_away_while_draining() {
     let service = Service::new();
     let ready = service.get("/health/ready").await.json();
     assert_eq!(ready["status"], "ready");
     assert_eq!(ready["dependencies"][0]["name"], "index");
     assert_eq!(ready["dependencies"][1]["name"], "sessions");
+    assert_eq!(ready["dependencies"][2]["name"], "state");
+    assert_eq!(ready["dependencies"][3]["name"], "model");
 
     *service.doubles.documents.failure.lock().unwrap() = Some(agentkit_core::ErrorKind::Corrupt);
+    assert_eq!(service.get("/health/ready").await.status, 200, "the stores are read once a second at most");
+    later().await;
     let failing = service.get("/health/ready").await;
     assert_eq!(failing.problem(503, "unavailable"), "not ready: index");
     assert_eq!(failing.json()["dependencies"][0]["status"], "failed");
@@ -73,4 +101,42 @@ async fn an_idle_service_stops_at_once() {
     assert_eq!(listening.ask("x", false).await.status(), 200);
     listening.stop();
     tokio::time::timeout(Duration::from_secs(10), listening.served).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_slow_with_its_head_is_closed_and_one_too_many_as_well() {
+    let mut limits = Limits::default();
+    limits.header_timeout = Duration::from_millis(200);
+    limits.max_connections = 2;
+    let listening = Listening::within(limits).await;
+    let address = listening.url.strip_prefix("http://").unwrap().to_owned();
+    let mut slow = TcpStream::connect(&address).await.unwrap();
+    slow.write_all(b"POST /chat HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await.unwrap();
+    let mut silent = TcpStream::connect(&address).await.unwrap();
+    let mut surplus = TcpStream::connect(&address).await.unwrap();
+    let mut end = Vec::new();
+    // A connection that is closed with unread bytes may be reset.
+    let _ = surplus.read_to_end(&mut end).await;
+    assert!(end.is_empty(), "{}", String::from_utf8_lossy(&end));
+    for closed in [&mut slow, &mut silent] {
+        let read = tokio::time::timeout(Duration::from_secs(10), closed.read_to_end(&mut end)).await;
+        assert!(read.is_ok(), "a slow client is waited for");
+    }
+    assert_eq!(listening.ask("x", false).await.status(), 200, "there is room again");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_and_the_service_goes_on() {
+    let listening = Listening::within(Limits::default()).await;
+    let address = listening.url.strip_prefix("http://").unwrap().to_owned();
+    for head in [format!("x-long: {}\r\n", "x".repeat(64 * 1024)), "x: y\r\n".repeat(65)] {
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET /health/live HTTP/1.1\r\nhost: localhost\r\n{head}\r\n");
+        let _ = client.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+    assert_eq!(listening.ask("x", false).await.status(), 200);
 }

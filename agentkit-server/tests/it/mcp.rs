@@ -162,8 +162,16 @@ async fn the_command_goes_through_a_running_server() {
     let server = Server::start(&folder);
     used(McpClient::connect(command(&folder, &[]), &RunContext::new()).await.unwrap()).await;
     let empty = Folder::new();
-    let named = command(&empty, &["--server", &server.url]);
+    let named = command(&empty, &["--server", &server.url, "--api-key", &server.key]);
     used(McpClient::connect(named, &RunContext::new()).await.unwrap()).await;
+    let keyless = command(&empty, &["--server", &server.url]);
+    let client = McpClient::connect(keyless, &RunContext::new()).await.unwrap();
+    let error = tool(&client, "search").await.call(json!({"query": "tea"}), &RunContext::new()).await;
+    let error = error.unwrap_err();
+    assert!(error.message().contains("AGENTKIT_API_KEY"), "{error}");
+    let keys = folder.json(&["keys", "list"]);
+    let lent: Vec<_> = keys.iter().filter(|key| key["user"] == "command-line").collect();
+    assert!(!lent.is_empty() && lent.iter().all(|key| key["status"] == "revoked"), "{keys:?}");
 }
 
 /// The Python to test against; tests that have none say that they are skipped.
@@ -203,5 +211,5 @@ fn the_python_sdk_uses_the_server() {
     let Some(python) = python() else { return };
     let folder = indexed();
     let server = Server::start(&folder);
-    used_by_python(&python, &folder, &["http", &format!("{}/mcp", server.url)]);
+    used_by_python(&python, &folder, &["http", &format!("{}/mcp", server.url), &server.key]);
 }

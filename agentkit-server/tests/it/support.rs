@@ -1,6 +1,7 @@
 //! Sending requests and reading answers.
 
 use agentkit_server::http::{AppState, Limits, router, serve};
+use agentkit_server::identity::Authenticator;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -30,10 +31,17 @@ impl Service {
     }
 
     pub(crate) fn within(limits: Limits) -> Self {
-        let doubles = Doubles::default();
-        let state = AppState::new(doubles.services(), limits);
+        Self::over(Doubles::default(), Authenticator::insecure_dev(), limits)
+    }
+
+    pub(crate) fn over(doubles: Doubles, authenticator: Authenticator, limits: Limits) -> Self {
+        let state = AppState::new(doubles.services(), authenticator, limits);
         let router = router(state.clone());
         Self { doubles, state, router }
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -1,12 +1,14 @@
 """A client made with the official Python SDK, which uses the service as a stranger would.
 
-client.py MODE stdio PROGRAM ARGUMENTS... | client.py MODE http URL
+client.py MODE stdio PROGRAM ARGUMENTS... | client.py MODE http URL KEY
 """
 
 import sys
 
 import anyio
+import httpx2
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
 
 mode, kind, target, *arguments = sys.argv[1:]
 
@@ -14,7 +16,8 @@ mode, kind, target, *arguments = sys.argv[1:]
 def transport():
     if kind == "stdio":
         return stdio_client(StdioServerParameters(command=target, args=arguments))
-    return target
+    headers = {"authorization": f"Bearer {arguments[0]}"}
+    return streamable_http_client(target, http_client=httpx2.AsyncClient(headers=headers))
 
 
 def value(result):

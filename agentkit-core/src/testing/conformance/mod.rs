@@ -11,6 +11,7 @@ mod embedder;
 mod memory;
 mod reranker;
 mod retriever;
+mod state_store;
 mod tool;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use self::reranker::reranker;
 pub use self::retriever::{
     FixtureDocument, fixture_documents, fixture_scope, ingest_fixture, retriever, retriever_plans,
 };
+pub use self::state_store::state_store;
 pub use self::tool::tool;
 use crate::context::RunContext;
 use crate::error::Result;

@@ -8,7 +8,7 @@ use super::files::{TextFile, has_extension};
 /// What a code span has to begin with to be taken for a path of this repository.
 const PATHS: [&str; 7] =
     ["agentkit-core/", "agentkit-rag/", "agentkit-server/", "docs/", "examples/", "benches/", ".ci/"];
-const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 fn is_documentation(path: &str) -> bool {
     path == "README.md" || (path.starts_with("docs/") && has_extension(path, "md"))

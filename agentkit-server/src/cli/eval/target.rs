@@ -39,7 +39,7 @@ impl Target {
     pub(super) async fn open(session: &Session, place: &Where, dataset: &Dataset) -> Result<Self> {
         let scope = place.collection.scope()?;
         let Some(url) = &place.server else { return Self::index(session, scope, dataset).await };
-        let remote = Remote::new(url)?;
+        let remote = Remote::new(url, session.api_key.as_ref())?;
         if place.upload {
             store(session, Store::Server(&remote), dataset, &scope).await?;
         }

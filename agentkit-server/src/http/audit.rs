@@ -1,0 +1,51 @@
+//! `GET /audit`: who did what, for those who may know.
+
+use agentkit_core::Error;
+
+use super::admit::Run;
+use super::body::Parameters;
+use super::problem::Problem;
+use super::state::{Audit, Permit};
+use super::wire::{AuditPage, ListAudit};
+
+/// Records of a page.
+const PAGE: usize = 100;
+/// Most records of a page.
+const MAX_PAGE: usize = 1000;
+
+/// The audit trail of the tenant, oldest first, in pages.
+#[utoipa::path(
+    get,
+    path = "/audit",
+    tag = "audit",
+    params(ListAudit),
+    responses(
+        (status = 200, description = "A page of the trail", body = AuditPage),
+        (status = "default", description = "A problem", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(
+    permit: Permit<Audit>,
+    run: Run,
+    Parameters(page): Parameters<ListAudit>,
+) -> Result<axum::Json<AuditPage>, Problem> {
+    let limit = page.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(
+            Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
+        );
+    }
+    let scope = permit.tenant();
+    let audit = permit.audit();
+    if page.newest == Some(true) {
+        if page.after.is_some() {
+            return Err(Error::invalid_input("newest and after cannot both be given").into());
+        }
+        let records = run.ctx.run(audit.newest(&scope, limit, &run.ctx)).await?;
+        return Ok(axum::Json(AuditPage { records, next: None }));
+    }
+    let records = run.ctx.run(audit.list(&scope, page.after.unwrap_or(0), limit, &run.ctx)).await?;
+    let next = records.last().filter(|_| records.len() == limit).map(|last| last.seq);
+    Ok(axum::Json(AuditPage { records, next }))
+}
