@@ -58,6 +58,20 @@ fn span(request: &Request) -> Span {
     )
 }
 
+/// The span and the trace of something that is no request of its own, such as a message over a WebSocket.
+pub(super) fn apart(name: &'static str) -> (Span, TraceContext) {
+    let span = tracing::error_span!(
+        parent: None,
+        REQUEST,
+        otel.name = name,
+        otel.kind = "server",
+        agentkit.trace_id = Empty,
+    );
+    let trace = continued(&span, None).unwrap_or_else(TraceContext::fresh);
+    span.record("agentkit.trace_id", trace.trace_id());
+    (span, trace)
+}
+
 fn told(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
