@@ -8,6 +8,7 @@ use axum::response::Response;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use super::idempotency;
 use super::measure;
 use super::openai;
 use super::problem::{Problem, ProblemKind};
@@ -100,7 +101,9 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         false => problem.render(path, &trace.trace_id()),
     };
     rendered.extensions_mut().insert(problem.kind());
-    let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
+    let tells = |name: &HeaderName| {
+        *name == header::ALLOW || *name == idempotency::REPLAYED || name.as_str().starts_with("ratelimit-")
+    };
     let told = response.headers().iter().filter(|(name, _)| tells(name));
     rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));
     rendered
