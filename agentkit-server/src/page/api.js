@@ -88,8 +88,11 @@ export function inCollection(request) {
   return name === "default" ? request : { ...request, collection: name };
 }
 
+/** Slashes may stand as they are, except where an address with them would be shortened on its way. */
 export function documentPath(id) {
-  return within(`/documents/${encodeURIComponent(id)}`);
+  const encoded = encodeURIComponent(id);
+  const shortens = id.split("/").some((part) => part === "" || part === "." || part === "..");
+  return within(`/documents/${shortens ? encoded : encoded.replaceAll("%2F", "/")}`);
 }
 
 export function sessionPath(id, more = "") {

@@ -1,7 +1,7 @@
 // The conversation: asks, shows the stream of the answer, stops, waits its turn, and goes on with older conversations.
 
 import { Problem, events, get, inCollection, send, sessionPath, wait } from "./api.js";
-import { announce, button, byId, make, problemBox } from "./dom.js";
+import { announce, button, byId, make, problemBox, sentence } from "./dom.js";
 import { clearPanel, showSources } from "./panel.js";
 import { changed } from "./sessions.js";
 import * as store from "./store.js";
@@ -57,7 +57,7 @@ async function waitFor(turn, problem, signal) {
   const seconds = problem.retryAfter ?? 5;
   const sooner = new AbortController();
   const left = make("span", { "aria-hidden": "true" });
-  const box = make("div", { class: "problem waiting" }, make("strong", {}, problem.title), make("p", { dir: "auto" }, problem.detail),
+  const box = make("div", { class: "problem waiting" }, make("strong", {}, problem.title), make("p", { dir: "auto" }, sentence(problem.detail)),
     make("p", {}, "The question is asked again in ", left), button("Ask now", () => sooner.abort(), { class: "plain" }));
   turn.notes.append(box);
   announce(`${problem.title}. The question is asked again in ${seconds} seconds.`);

@@ -7,6 +7,10 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { delimiter, extname, join } from "node:path";
 
+if (!process.env.AGENTKIT_PAGE_MODULES) {
+  console.log("skipped: AGENTKIT_PAGE_MODULES names no folder with playwright-core and axe-core");
+  process.exit(0);
+}
 const modules = createRequire(join(process.env.AGENTKIT_PAGE_MODULES, "node_modules", "none.js"));
 export const { chromium } = modules("playwright-core");
 const AXE = readFileSync(modules.resolve("axe-core/axe.min.js"), "utf8");

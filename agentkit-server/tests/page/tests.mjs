@@ -271,6 +271,21 @@ async function files_are_uploaded_listed_and_deleted(world) {
   await over(page);
 }
 
+async function documents_with_odd_ids_can_be_read_and_deleted(world) {
+  const ids = ["a/../b", "a//b", "100% & more?#.md", "a b/c+d.md", "ü/🍵.md", "%2e%2e"];
+  for (const id of ids) await world.server.put(id, `The id is ${id} here.`, "text/plain");
+  const page = await ready(world);
+  await page.goto(`${world.server.url}/#/documents`);
+  for (const id of ids) {
+    await page.locator("#documents").getByRole("button", { name: id, exact: true }).click();
+    await page.locator("#panel .reader").getByText(`The id is ${id} here.`, { exact: true }).waitFor();
+    await page.getByRole("button", { name: `Delete ${id}`, exact: true }).click();
+    await page.getByRole("button", { name: "Delete", exact: true }).click();
+    await until(async () => (await page.locator("#documents").getByRole("button", { name: id, exact: true }).count()) === 0, `${id} is gone`);
+  }
+  await over(page);
+}
+
 async function hits_say_why_they_were_found(world) {
   await world.server.put("tea.md", TEA);
   const page = await ready(world);
@@ -520,7 +535,7 @@ export const tests = {
   who_signs_in_next_sees_nothing_of_the_one_before, a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,
   markdown_of_a_model_is_shown_as_lists_tables_and_code, stopping_stops_the_model_too, too_many_requests_wait_their_time_and_go_on,
   failures_say_what_to_do_and_can_be_tried_again, conversations_are_listed_renamed_exported_and_deleted, feedback_reaches_the_service,
-  files_are_uploaded_listed_and_deleted, hits_say_why_they_were_found, each_role_sees_what_it_may, the_keyboard_is_enough,
+  files_are_uploaded_listed_and_deleted, documents_with_odd_ids_can_be_read_and_deleted, hits_say_why_they_were_found, each_role_sees_what_it_may, the_keyboard_is_enough,
   everything_fits_on_a_phone, the_theme_follows_the_system_until_it_is_chosen, text_from_right_to_left_is_set_so,
   motion_is_reduced_on_demand, metrics_are_read_where_the_service_has_some, a_quotation_deep_in_a_long_document_is_found,
   another_collection_can_be_chosen, personal_data_is_taken_along_and_erased,
