@@ -28,11 +28,11 @@ export function browserPath() {
 
 /** A server of this binary over a new data directory, with its first key. */
 export class Server {
-  static async start(binary, settings = {}) {
+  static async start(binary, settings = {}, flags = []) {
     const server = new Server();
     server.binary = binary;
     server.folder = mkdtempSync(join(tmpdir(), "agentkit-page-"));
-    server.process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--data-dir", server.folder, "--embedder", "hashing"], {
+    server.process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--data-dir", server.folder, "--embedder", "hashing", ...flags], {
       env: { ...CLEAN, ...settings }, stdio: ["ignore", "pipe", "pipe"],
     });
     let printed = "";
@@ -43,7 +43,7 @@ export class Server {
       server.process.on("exit", () => reject(new Error(`the server ended: ${printed}`)));
     });
     server.url = printed.match(/http:\/\/[0-9.:]+/)[0];
-    server.key = printed.match(/agk_[0-9a-f_]+/)[0];
+    server.key = printed.match(/agk_[0-9a-f_]+/)?.[0] ?? null;
     return server;
   }
 

@@ -1,6 +1,6 @@
 // What must be true of the page. Each test makes the documents it needs and opens a tab of its own.
 
-import { accessible, check, fits, open, same, until } from "./harness.mjs";
+import { Server, accessible, check, fits, open, same, until } from "./harness.mjs";
 
 const TEA = "# Tée 🍵 und Käse\n\nÜber Grüntee: 🍵🍵 er zieht drei Minuten.\n\nThe Krötenlampe is switched on by pulling its left ear twice. It glows for seven hours.\n";
 const HOSTILE = "# Gadget <img src=x onerror=\"window.hacked=1\">\n\nThe zorbulator <script>window.hacked=1</script> is cleaned <img src=x onerror=\"window.hacked=1\"> with <b>vinegar</b> every week.\n";
@@ -57,6 +57,25 @@ async function a_revoked_key_leads_to_the_sign_in_and_the_question_is_kept(world
   await over(page);
 }
 
+async function nobody_is_asked_for_a_key_in_development(world) {
+  const server = await Server.start(world.binary, {}, ["--insecure-dev"]);
+  try {
+    const page = await ready(world, { server });
+    check(await page.getByText("There are no documents yet").isVisible(), "what to do first");
+    await page.getByRole("link", { name: "Documents", exact: true }).click();
+    await page.setInputFiles("#files", [{ name: "tea.md", mimeType: "", buffer: Buffer.from(TEA) }]);
+    await page.locator(".upload.stored").waitFor();
+    await page.getByRole("link", { name: "Ask", exact: true }).click();
+    await page.getByText("The answers rest on 1 document.").waitFor();
+    await ask(page, "How is the Krötenlampe switched on?");
+    await page.click("#account");
+    same(await page.getByRole("button", { name: "Sign out" }).count(), 0, "there is nothing to sign out of");
+    await over(page);
+  } finally {
+    await server.stop();
+  }
+}
+
 async function who_signs_in_next_sees_nothing_of_the_one_before(world) {
   await world.server.put("tea.md", TEA);
   const [first, second] = [world.server.makeKey("user", "first"), world.server.makeKey("user", "second")];
@@ -65,6 +84,7 @@ async function who_signs_in_next_sees_nothing_of_the_one_before(world) {
   await page.locator("#sign-in").waitFor();
   await signIn(first);
   await ask(page, "How is the Krötenlampe switched on?");
+  await page.locator("#sessions").getByText("How is the Krötenlampe").waitFor();
   world.server.revoke(first.id);
   await new Promise((resolve) => setTimeout(resolve, 1200));
   await page.fill("#message", "A secret question");
@@ -532,7 +552,8 @@ async function motion_is_reduced_on_demand(world) {
 
 export const tests = {
   signing_in_needs_a_good_key, a_revoked_key_leads_to_the_sign_in_and_the_question_is_kept,
-  who_signs_in_next_sees_nothing_of_the_one_before, a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,
+  nobody_is_asked_for_a_key_in_development, who_signs_in_next_sees_nothing_of_the_one_before,
+  a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,
   markdown_of_a_model_is_shown_as_lists_tables_and_code, stopping_stops_the_model_too, too_many_requests_wait_their_time_and_go_on,
   failures_say_what_to_do_and_can_be_tried_again, conversations_are_listed_renamed_exported_and_deleted, feedback_reaches_the_service,
   files_are_uploaded_listed_and_deleted, documents_with_odd_ids_can_be_read_and_deleted, hits_say_why_they_were_found, each_role_sees_what_it_may, the_keyboard_is_enough,
