@@ -230,9 +230,11 @@ impl RunContext {
     ) -> Result<T> {
         let inner = self.child();
         let _guard = inner.cancel_on_drop();
+        // What the work tells belongs to the caller's span, whatever thread it runs on.
+        let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
             inner.check()?;
-            work(&inner)
+            span.in_scope(|| work(&inner))
         });
         self.run(async {
             task.await.unwrap_or_else(|join| Err(Error::internal("blocking work panicked").with_source(join)))
@@ -277,6 +279,7 @@ struct Budget {
 pub struct TraceContext {
     trace_id: u128,
     span_id: u64,
+    sampled: bool,
 }
 
 impl TraceContext {
@@ -285,7 +288,7 @@ impl TraceContext {
     pub fn fresh() -> Self {
         let high = u128::from(random_nonzero());
         let low = u128::from(random_nonzero());
-        Self { trace_id: (high << 64) | low, span_id: random_nonzero() }
+        Self { trace_id: (high << 64) | low, span_id: random_nonzero(), sampled: true }
     }
 
     /// Reads a `traceparent` header; anything malformed is `None`, as the recommendation asks.
@@ -310,7 +313,8 @@ impl TraceContext {
         }
         let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
         let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
-        Some(Self { trace_id, span_id })
+        let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
+        Some(Self { trace_id, span_id, sampled })
     }
 
     /// The trace id as 32 hexadecimal digits.
@@ -322,7 +326,7 @@ impl TraceContext {
     /// The `traceparent` header for a call made on behalf of this work.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        format!("00-{:032x}-{:016x}-01", self.trace_id, self.span_id)
+        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 /// - Any UTF-8 text is accepted: the empty text, and text longer than `max_tokens`, which is truncated.
 /// - A text's embedding does not depend on the other texts of the call, beyond 1e-4 a component.
 /// - No texts give no embeddings.
+/// - What [`familiarity`](Embedder::familiarity) gives lies within 0 and 1.
 /// - The call ends with an error of [`is_stopped`](crate::Error::is_stopped) soon after `ctx` stops; blocking
 ///   work runs off the async threads and stops too.
 #[async_trait]
@@ -24,6 +25,14 @@ pub trait Embedder: Send + Sync {
     /// Tokens `text` has for this model, special tokens left out; an estimate if the tokenizer is not at hand.
     /// A text never counts fewer tokens than a part of it that ends between two words.
     fn count_tokens(&self, text: &str) -> usize;
+
+    /// How well the model knows the words of `text`, 0 to 1: 1 if each is a token of its own, less the more pieces its vocabulary
+    /// cuts them into, 0 if it has none of them. [`Fusion::Relative`](crate::Fusion::Relative) trusts the text's vector that much.
+    ///
+    /// 1 unless an implementation knows better. One that wraps another embedder asks that.
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
 
     /// Embeds `texts` for the given side of retrieval.
     ///

@@ -1,6 +1,6 @@
 //! What the service needs of a store of documents, and the forms in which it hands documents out.
 
-use agentkit_core::{DocumentId, Metadata, Result, RunContext, TenantScope};
+use agentkit_core::{CollectionName, DocumentId, Metadata, Result, RunContext, TenantScope};
 use agentkit_rag::{SourceDocument, SourceKind};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,15 @@ pub trait DocumentStore: Send + Sync {
         ctx: &RunContext,
     ) -> Result<Vec<DocumentEntry>>;
 
+    /// The collections of the scope's tenant that were ever written to, by name.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Corrupt, unavailable, or stopped.
+    async fn collections(&self, scope: &TenantScope, ctx: &RunContext) -> Result<Vec<CollectionName>>;
+
     /// How much there is.
     ///
     /// # Cancel safety
@@ -77,6 +86,15 @@ pub trait DocumentStore: Send + Sync {
     /// # Errors
     /// Corrupt, unavailable, or stopped.
     async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats>;
+
+    /// How much all collections hold that were used since the store was opened, of all tenants.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Unavailable, or stopped.
+    async fn totals(&self, ctx: &RunContext) -> Result<StoreTotals>;
 }
 
 /// What an upsert did.
@@ -150,5 +168,18 @@ pub struct StoreStats {
     /// Chunks.
     pub chunks: u64,
     /// The state of the index; grows with every commit.
+    pub generation: u64,
+}
+
+/// How much all collections of a store hold together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreTotals {
+    /// Collections in use since the store was opened.
+    pub collections: u64,
+    /// Their documents.
+    pub documents: u64,
+    /// Their chunks.
+    pub chunks: u64,
+    /// The sum of their states; grows with every commit.
     pub generation: u64,
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
+use agentkit_core::telemetry::Traced;
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    Agent, ChatModel, DocumentId, Embedder, Error, ErrorKind, Memory, Result, Retriever, RunContext,
-    TenantScope,
+    Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Memory, Reranker, Result,
+    Retriever, RunContext, Searcher, TenantScope,
 };
-use agentkit_rag::answer::{ExtractiveModel, RagAgent};
+use agentkit_rag::answer::{ExtractiveModel, RagAgent, Support};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
-use agentkit_rag::embed::{BertEmbedder, BertOptions, Precision};
+use agentkit_rag::embed::{BertEmbedder, BertOptions, LateInteraction, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
 use agentkit_rag::sqlite::SqliteMemory;
 use agentkit_rag::{DocumentSummary, Index, IndexStats, SourceDocument, StoredDocument, UpsertReport, load};
@@ -18,12 +19,16 @@ use async_trait::async_trait;
 
 use crate::Services;
 use crate::config::{ChatConfig, Config, EmbedderChoice, HostedChat, LocalChatConfig};
-use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};
+use crate::documents::{Document, DocumentEntry, DocumentStore, StoreStats, StoreTotals, Upserted};
+use crate::renewable::Renewable;
 
 /// The index within the data directory.
 pub(crate) const INDEX: &str = "index";
 /// The conversations within the data directory.
 pub(crate) const SESSIONS: &str = "sessions.sqlite";
+
+/// The name by which plans ask for the embedding model's token vectors, compared one by one.
+pub(crate) const MAXSIM: &str = "maxsim";
 
 /// What a command wants to do with the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +43,12 @@ pub enum Access {
 /// The embedded parts of a data directory, opened.
 pub struct Engine {
     index: Index,
+    embedder: Arc<dyn Embedder>,
     agent: Arc<dyn Agent>,
+    chat: Arc<Renewable>,
     memory: Option<SqliteMemory>,
+    support: Option<Support>,
+    reranker: Option<Arc<dyn Reranker>>,
 }
 
 impl Engine {
@@ -61,20 +70,29 @@ impl Engine {
         if access == Access::ReadOnly && !folder.is_dir() {
             return Err(nothing_there(config));
         }
-        let embedder = embedder(config, progress, ctx).await?;
-        let model = chat_model(config.chat.as_ref(), progress, ctx).await?;
+        let bert = bert(config, progress, ctx).await?;
+        let reranker = bert.clone().map(|bert| Arc::new(LateInteraction::new(bert)) as Arc<dyn Reranker>);
+        let embedder: Arc<dyn Embedder> = Arc::new(Traced::new(or_hashing(bert)));
+        let support = judge(config, &embedder);
+        let chat = Arc::new(Renewable::new(chat_model(config.chat.as_ref(), progress, ctx).await?));
+        let model = Arc::new(Traced::new(chat.clone()));
         let (index, memory) = match access {
-            Access::ReadOnly => (Index::open_read_only(&folder, embedder).await?, None),
+            Access::ReadOnly => (Index::open_read_only(&folder, embedder.clone()).await?, None),
             Access::ReadWrite => {
-                let index = Index::open(&folder, embedder).await?;
+                let index = Index::open(&folder, embedder.clone()).await?;
                 (index, Some(SqliteMemory::open(&config.data_dir.join(SESSIONS)).await?))
             }
         };
-        let mut agent = RagAgent::new(Arc::new(index.clone()), model);
+        let mut agent = RagAgent::new(traced(&index), model);
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
         }
-        Ok(Self { index, agent: Arc::new(agent), memory })
+        // A chat model reads and judges for itself; the extractive one cannot.
+        if let (Some(judge), None) = (&support, &config.chat) {
+            agent = agent.support(judge.clone());
+        }
+        let agent = Arc::new(Traced::new(Arc::new(agent)));
+        Ok(Self { index, embedder, agent, chat, memory, support, reranker })
     }
 
     /// Answers messages.
@@ -83,15 +101,29 @@ impl Engine {
         self.agent.clone()
     }
 
-    /// Finds passages.
+    /// Finds passages, by plans that may name the reranker `maxsim`, the embedding model's token vectors.
     #[must_use]
     pub fn retriever(&self) -> Arc<dyn Retriever> {
-        Arc::new(self.index.clone())
+        let searcher = Searcher::new(traced(&self.index));
+        match &self.reranker {
+            Some(reranker) => Arc::new(searcher.reranker(MAXSIM, reranker.clone())),
+            None => Arc::new(searcher),
+        }
+    }
+
+    /// The chat model, to be replaced.
+    pub(crate) fn chat(&self) -> Arc<Renewable> {
+        self.chat.clone()
     }
 
     /// The index itself.
     pub(crate) fn index(&self) -> Index {
         self.index.clone()
+    }
+
+    /// Judges what was found, if the embedding model is one whose threshold is known.
+    pub(crate) fn support(&self) -> Option<Support> {
+        self.support.clone()
     }
 
     /// Keeps documents.
@@ -111,6 +143,7 @@ impl Engine {
         Ok(Services {
             agent: self.agent(),
             retriever: self.retriever(),
+            embedder: self.embedder.clone(),
             state: Arc::new(memory.state()),
             memory: Arc::new(memory) as Arc<dyn Memory>,
             documents: self.documents(),
@@ -138,6 +171,10 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+fn traced(index: &Index) -> Arc<dyn Retriever> {
+    Arc::new(Traced::new(Arc::new(index.clone())))
+}
+
 /// The index of the data directory, whatever model it was made with; what needs that model is refused.
 pub(crate) async fn index_of_any_model(config: &Config) -> Result<Index> {
     let opened = Index::open_without_model(config.data_dir.join(INDEX)).await;
@@ -157,8 +194,20 @@ pub(crate) async fn embedder(
     progress: &dyn Progress,
     ctx: &RunContext,
 ) -> Result<Arc<dyn Embedder>> {
+    Ok(or_hashing(bert(config, progress, ctx).await?))
+}
+
+fn or_hashing(bert: Option<BertEmbedder>) -> Arc<dyn Embedder> {
+    match bert {
+        Some(bert) => Arc::new(bert),
+        None => Arc::new(HashingEmbedder::new()),
+    }
+}
+
+/// The embedding model of `config`, unless it only hashes.
+async fn bert(config: &Config, progress: &dyn Progress, ctx: &RunContext) -> Result<Option<BertEmbedder>> {
     let precision = match config.embedder {
-        EmbedderChoice::Hashing => return Ok(Arc::new(HashingEmbedder::new())),
+        EmbedderChoice::Hashing => return Ok(None),
         EmbedderChoice::Minilm => Precision::Single,
         EmbedderChoice::MinilmInt8 => Precision::Int8,
     };
@@ -166,7 +215,14 @@ pub(crate) async fn embedder(
         Some(folder) => folder.clone(),
         None => ModelStore::from_env()?.fetch(&ModelSpec::minilm(), progress, ctx).await?,
     };
-    Ok(Arc::new(BertEmbedder::load_with(folder, BertOptions::default().precision(precision)).await?))
+    let options = BertOptions::default().precision(precision);
+    Ok(Some(BertEmbedder::load_with(folder, options).await?))
+}
+
+/// Judges with all-MiniLM-L6-v2, to which the default threshold belongs.
+fn judge(config: &Config, embedder: &Arc<dyn Embedder>) -> Option<Support> {
+    let is_minilm = config.model.is_none() && config.embedder != EmbedderChoice::Hashing;
+    is_minilm.then(|| Support::new(embedder.clone()))
 }
 
 /// The chat model of `config`, fetched first if it is local and not there.
@@ -182,7 +238,8 @@ pub(crate) async fn chat_model(
     }
 }
 
-fn hosted(chat: &HostedChat) -> Result<Arc<dyn ChatModel>> {
+/// A model behind an OpenAI-compatible interface.
+pub(crate) fn hosted(chat: &HostedChat) -> Result<Arc<dyn ChatModel>> {
     let mut options = OpenAiOptions::new(chat.base_url.as_str(), chat.model.as_str());
     if let Some(key) = &chat.api_key {
         options = options.api_key(key.expose());
@@ -247,9 +304,24 @@ impl DocumentStore for IndexedDocuments {
         Ok(self.0.list(scope, after, limit, ctx).await?.into_iter().map(entry).collect())
     }
 
+    async fn collections(&self, scope: &TenantScope, ctx: &RunContext) -> Result<Vec<CollectionName>> {
+        ctx.run(self.0.collections(scope)).await
+    }
+
     async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats> {
         let IndexStats { documents, chunks, generation, .. } = ctx.run(self.0.stats(scope)).await?;
         Ok(StoreStats { documents, chunks, generation })
+    }
+
+    async fn totals(&self, ctx: &RunContext) -> Result<StoreTotals> {
+        let in_use = ctx.run(async { Ok(self.0.in_use().await) }).await?;
+        let sum = |of: fn(&IndexStats) -> u64| in_use.iter().map(of).sum();
+        Ok(StoreTotals {
+            collections: in_use.len() as u64,
+            documents: sum(|stats| stats.documents),
+            chunks: sum(|stats| stats.chunks),
+            generation: sum(|stats| stats.generation),
+        })
     }
 }
 

@@ -28,16 +28,18 @@ mod mcp;
 mod people;
 mod personal;
 mod records;
+mod renewable;
 pub mod synthetic;
+pub mod telemetry;
 
 pub use clock::{Clock, Timestamp};
-pub use documents::{Document, DocumentEntry, DocumentStore, StoreStats, Upserted};
+pub use documents::{Document, DocumentEntry, DocumentStore, StoreStats, StoreTotals, Upserted};
 pub use engine::{Access, Engine};
 
 use std::fmt;
 use std::sync::Arc;
 
-use agentkit_core::{Agent, Memory, Retriever, StateStore};
+use agentkit_core::{Agent, Embedder, Memory, Retriever, StateStore};
 
 /// What the service serves: any implementations of the contracts.
 #[derive(Clone)]
@@ -48,6 +50,8 @@ pub struct Services {
     pub retriever: Arc<dyn Retriever>,
     /// Keeps conversations.
     pub memory: Arc<dyn Memory>,
+    /// Makes vectors for those who ask for them.
+    pub embedder: Arc<dyn Embedder>,
     /// Keeps documents.
     pub documents: Arc<dyn DocumentStore>,
     /// Keeps keys, the audit trail and everything else that is small.

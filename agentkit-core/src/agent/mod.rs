@@ -19,13 +19,16 @@ pub use self::tool_agent::{CheckAction, Observation, RequestPatch, ToolAction, T
 #[cfg(feature = "mcp")]
 pub(crate) use self::tool_agent::{Offered, Toolbox};
 use crate::context::RunContext;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{RunId, SessionId};
+use crate::message::{Message, Part, Role};
 use crate::retrieve::{Filter, plain_text};
 use crate::scope::TenantScope;
 
 /// Longest message to an agent in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// Most messages of a history that comes with a message.
+pub const MAX_HISTORY_MESSAGES: usize = 1_000;
 
 /// Something that answers messages, by whatever means.
 ///
@@ -60,6 +63,9 @@ pub struct AgentInput {
     pub message: String,
     /// The conversation it continues; `None` is a conversation of one turn.
     pub session: Option<SessionId>,
+    /// What was said before, in place of what is remembered of the session: messages of the user and the assistant. Those
+    /// of the system are further instructions of the application, and take the place of nothing.
+    pub history: Vec<Message>,
     /// Which documents may be used.
     pub filter: Option<Filter>,
     /// Names the run, for agents that keep checkpoints; `None` lets the agent name it.
@@ -70,7 +76,7 @@ impl AgentInput {
     /// A message outside any conversation.
     #[must_use]
     pub fn new(scope: TenantScope, message: impl Into<String>) -> Self {
-        Self { scope, message: message.into(), session: None, filter: None, run: None }
+        Self { scope, message: message.into(), session: None, history: Vec::new(), filter: None, run: None }
     }
 
     /// Continues a conversation.
@@ -78,6 +84,19 @@ impl AgentInput {
     pub fn session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
         self
+    }
+
+    /// Says what was said before, for callers that keep their conversations themselves.
+    #[must_use]
+    pub fn history(mut self, history: Vec<Message>) -> Self {
+        self.history = history;
+        self
+    }
+
+    /// Whether the history has turns, which count in place of what is remembered of the session.
+    #[must_use]
+    pub fn tells_turns(&self) -> bool {
+        self.history.iter().any(|said| said.role != Role::System)
     }
 
     /// Restricts the documents that may be used.
@@ -97,9 +116,27 @@ impl AgentInput {
     /// Checks the limits every agent shares.
     ///
     /// # Errors
-    /// Invalid input: a blank or too long message, or a malformed filter.
+    /// Invalid input: a blank or too long message, a history of other than texts, or a malformed filter.
     pub fn validate(&self) -> Result<()> {
         plain_text("the message", &self.message, MAX_MESSAGE_BYTES)?;
+        validate_said(&self.history)?;
         self.filter.as_ref().map_or(Ok(()), Filter::validate)
     }
+}
+
+/// Checks a history that comes with a message.
+fn validate_said(history: &[Message]) -> Result<()> {
+    if history.len() > MAX_HISTORY_MESSAGES {
+        let message =
+            format!("the history has {} messages, at most {MAX_HISTORY_MESSAGES} are allowed", history.len());
+        return Err(Error::invalid_input(message));
+    }
+    for (at, said) in history.iter().enumerate() {
+        let only_text = said.parts.iter().all(|part| matches!(part, Part::Text { .. }));
+        if said.role == Role::Tool || !only_text {
+            return Err(Error::invalid_input(format!("message {at} of the history holds more than text")));
+        }
+        plain_text(&format!("message {at} of the history"), &said.joined_text(), MAX_MESSAGE_BYTES)?;
+    }
+    Ok(())
 }

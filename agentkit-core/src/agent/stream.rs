@@ -15,9 +15,12 @@ use crate::id::{RunId, SessionId};
 use crate::model::Usage;
 use crate::stream::{Emitter, Generated};
 
+/// The events of a run before they are numbered.
+pub(crate) type Events = Pin<Box<dyn Stream<Item = Result<AgentEventKind>> + Send>>;
+
 /// The events of a run, numbered; dropping it stops the run.
 pub struct AgentStream {
-    events: Pin<Box<dyn Stream<Item = Result<AgentEventKind>> + Send>>,
+    events: Events,
     next_seq: u64,
 }
 
@@ -28,6 +31,14 @@ impl AgentStream {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         Self { events: Box::pin(Generated::new(produce)), next_seq: 0 }
+    }
+
+    /// The same run, its events seen through a wrapper that gives them on unchanged.
+    pub(crate) fn seen_through<S>(self, wrap: impl FnOnce(Events) -> S) -> Self
+    where
+        S: Stream<Item = Result<AgentEventKind>> + Send + 'static,
+    {
+        Self { events: Box::pin(wrap(self.events)), next_seq: self.next_seq }
     }
 
     /// The next event, or `None` after the last.

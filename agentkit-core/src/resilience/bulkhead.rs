@@ -126,6 +126,10 @@ impl<E: Embedder + ?Sized> Embedder for Bulkhead<E> {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.inner.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         let _slot = self.enter(ctx).await?;
         self.inner.embed(side, texts, ctx).await

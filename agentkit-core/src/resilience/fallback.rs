@@ -105,6 +105,10 @@ impl Embedder for FallbackEmbedder {
         self.first.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.first.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         let mut failed = Failed::default();
         for embedder in std::iter::once(&self.first).chain(&self.others) {

@@ -146,6 +146,10 @@ impl<E: Embedder + ?Sized> Embedder for Retry<E> {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.inner.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         self.run(ctx, || self.inner.embed(side, texts.clone(), ctx)).await
     }

@@ -94,6 +94,10 @@ impl<E: Embedder + ?Sized> Embedder for Timeout<E> {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.inner.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         Clock::new(self.options.clone()).limit(self.inner.embed(side, texts, ctx)).await
     }

@@ -49,8 +49,15 @@ impl<K: Ord + Clone> Ranking<K> {
             derivation: Derivation::Found { leg, rank, score },
         };
         let entries: Vec<Ranked<K>> = found.into_iter().zip(1..).map(entry).collect();
-        let range = InputRange { lowest: lowest(leg), is_cut: entries.len() >= candidates };
+        let range = InputRange { lowest: lowest(leg), is_cut: entries.len() >= candidates, trust: 1.0 };
         Self { entries, range }
+    }
+
+    /// The same, whose scores mean this much: see [`InputRange::trust`].
+    #[must_use]
+    pub fn trusted(mut self, trust: f32) -> Self {
+        self.range.trust = if trust > 0.0 { trust.min(1.0) } else { 0.0 };
+        self
     }
 
     /// Combines rankings; `weights` says how much each counts, or is empty.
@@ -60,7 +67,7 @@ impl<K: Ord + Clone> Ranking<K> {
     pub fn fuse(method: Fusion, weights: &[f32], inputs: Vec<Self>) -> Self {
         let mut fused: BTreeMap<K, (Vec<LegExplanation>, Vec<FusedPart>)> = BTreeMap::new();
         for (input, ranking) in inputs.into_iter().enumerate() {
-            let weight = weights.get(input).copied().unwrap_or(1.0);
+            let weight = method.weight(weights.get(input).copied().unwrap_or(1.0), ranking.range);
             let scores: Vec<f32> = ranking.entries.iter().map(|entry| entry.score).collect();
             let scale = method.scale(&scores, ranking.range);
             for (entry, rank) in ranking.entries.into_iter().zip(1..) {
@@ -76,7 +83,7 @@ impl<K: Ord + Clone> Ranking<K> {
         });
         let mut entries: Vec<Ranked<K>> = entries.collect();
         sort(&mut entries);
-        Self { entries, range: InputRange { lowest: 0.0, is_cut: false } }
+        Self { entries, range: InputRange { lowest: 0.0, is_cut: false, trust: 1.0 } }
     }
 
     /// Drops what scores below `score`.
@@ -164,6 +171,19 @@ mod tests {
         assert_eq!(keys(&fused(&[1.0, 2.0])), [2, 1]);
         assert_eq!(keys(&fused(&[2.0, 1.0])), [1, 2]);
         explains_itself(&fused(&[2.0, 0.0]));
+    }
+
+    #[test]
+    fn what_means_little_counts_little_by_relative_scores_and_as_much_as_ever_by_rank() {
+        let order = |method, trust| {
+            let dense = leg(Leg::Dense, &[1, 2]).trusted(trust);
+            let fused = Ranking::fuse(method, &[3.0, 1.0], vec![dense, leg(Leg::Lexical, &[2, 1])]);
+            explains_itself(&fused);
+            keys(&fused)
+        };
+        assert_eq!((order(Fusion::Relative, 1.0), order(Fusion::Relative, 0.1)), (vec![1, 2], vec![2, 1]));
+        assert_eq!(order(Fusion::Relative, f32::NAN), [2, 1], "what is no number is no trust");
+        assert_eq!(order(RRF, 0.1), [1, 2]);
     }
 
     #[test]

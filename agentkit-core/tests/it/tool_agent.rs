@@ -306,16 +306,12 @@ async fn a_hook_cannot_break_the_rules() {
         .checkpoints(Arc::new(MemoryCheckpointer::new()))
         .before_tool(|_, _| async { Ok(ToolAction::Approve) })
         .before_tool(|_, _| async { Ok(ToolAction::Stop("not that".into())) });
-    let waits = greet(&log).policy(ToolPolicy::new().handling(Handling::Approve));
-    let unkept = ToolAgent::builder(model([greets(&["a"])]))
-        .tools_for_each_run(move |_| Ok(vec![Arc::new(waits.clone()) as Arc<dyn Tool>]));
     for (builder, kind) in [
         (wrong, ErrorKind::InvalidInput),
         (dangling, ErrorKind::InvalidInput),
         (failing, ErrorKind::Unavailable),
         (approving, ErrorKind::Unsupported),
         (stopping, ErrorKind::InvalidInput),
-        (unkept, ErrorKind::InvalidInput),
     ] {
         let events = events(&builder.build().unwrap(), &RunContext::new()).await;
         well_formed(&events);
@@ -429,6 +425,17 @@ async fn a_filter_is_refused_where_no_tool_can_heed_it_and_reaches_tools_of_the_
     let events = events_of(bound.run(filtered, &RunContext::new()).await.unwrap()).await;
     assert_eq!(contents(&events), ["0"], "the scope of the run has no documents");
     assert_eq!(*made_with.lock().unwrap(), [Some(Filter::eq("lang", "en"))]);
+}
+
+#[tokio::test]
+async fn a_tool_made_for_a_run_waits_for_nobody_without_a_store() {
+    let waits = greet(&Arc::default()).policy(ToolPolicy::new().handling(Handling::Approve));
+    let agent = ToolAgent::builder(model([greets(&["a"])]))
+        .tools_for_each_run(move |_| Ok(vec![Arc::new(waits.clone()) as Arc<dyn Tool>]))
+        .build()
+        .unwrap();
+    let error = agent.run(input(), &RunContext::new()).await.unwrap().collect().await.unwrap_err();
+    assert!(error.is_invalid_input() && error.message().contains("needs a checkpointer"), "{error}");
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use agentkit_core::{
 use async_trait::async_trait;
 
 use super::history::HistoryRewriter;
-use super::run::Run;
+use super::run::{Run, check_room};
+use super::support::Support;
 
 /// Passages asked of the retriever unless told otherwise.
 const TOP_K: usize = 8;
@@ -27,7 +28,7 @@ const INSTRUCTIONS: &str = "Answer the question using only the numbered passages
 /// A run recalls the session, makes a follow-up question stand alone, retrieves, gives the model what fits into
 /// its budget, and streams its answer. Every citation quotes the source text at its span: a model that cites
 /// itself is checked, and the `[n]` markers of any other are traced to the best supporting sentence of passage
-/// n. If nothing is found, or too little if [that is limited](RagAgent::least_support), the run ends with [`REFUSAL`](super::REFUSAL) and the model is not asked. The turn is
+/// n. If nothing is found, or too little in the eyes of [a judge](RagAgent::support), the run ends with [`REFUSAL`](super::REFUSAL) and the model is not asked. The turn is
 /// remembered before the run is done.
 ///
 /// Cheap to clone.
@@ -56,7 +57,7 @@ pub struct RagAgent {
     pub(super) top_k: usize,
     pub(super) plan: SearchPlan,
     pub(super) context_tokens: usize,
-    pub(super) least_support: Option<f32>,
+    pub(super) support: Option<Support>,
     pub(super) instructions: Arc<str>,
 }
 
@@ -72,7 +73,7 @@ impl RagAgent {
             top_k: TOP_K,
             plan: SearchPlan::default(),
             context_tokens: CONTEXT_TOKENS,
-            least_support: None,
+            support: None,
             instructions: INSTRUCTIONS.into(),
         }
     }
@@ -119,12 +120,12 @@ impl RagAgent {
         self
     }
 
-    /// Refuses without asking the model where less than this [`support`](super::support) is found, and cites the passages
+    /// Refuses without asking the model where this judge finds too little support, and cites the passages
     /// that come nearest. By default the model is always asked: a model that reads judges better, while the
-    /// [`ExtractiveModel`](super::ExtractiveModel) needs this. See [`MINILM_SUPPORT`](super::MINILM_SUPPORT).
+    /// [`ExtractiveModel`](super::ExtractiveModel) needs this.
     #[must_use]
-    pub fn least_support(mut self, least: f32) -> Self {
-        self.least_support = Some(least);
+    pub fn support(mut self, judge: Support) -> Self {
+        self.support = Some(judge);
         self
     }
 
@@ -164,6 +165,7 @@ impl RagAgent {
 impl Agent for RagAgent {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        check_room(self, &input)?;
         let run = Run { agent: self.clone(), input, ctx: ctx.clone() };
         Ok(AgentStream::generate(move |out| run.drive(out)))
     }

@@ -20,7 +20,7 @@ mod values;
 pub use agent::RagAgent;
 pub use extractive::ExtractiveModel;
 pub use history::{CarriedWord, HistoryRewriter};
-pub use support::{MINILM_SUPPORT, support};
+pub use support::Support;
 pub(crate) use terms::content_words;
 
 /// What an answer says when the passages do not support one.

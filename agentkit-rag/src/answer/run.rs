@@ -2,7 +2,7 @@
 
 use agentkit_core::{
     AgentEventKind, AgentInput, ChatEvent, ChatRequest, Conversation, Emitter, Error, ErrorKind,
-    FinishReason, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey,
+    FinishReason, Hit, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey,
     Source,
 };
 
@@ -10,7 +10,6 @@ use super::REFUSAL;
 use super::agent::RagAgent;
 use super::cite::{MarkerReader, citation, support, without_markers};
 use super::pack::{estimate_tokens, pack};
-use super::support::support as support_of;
 
 /// Most messages recalled of a session.
 const RECALLED: usize = 20;
@@ -44,14 +43,14 @@ impl Run {
         let trace_id = self.ctx.trace().trace_id();
         out.emit(AgentEventKind::Started { trace_id, session_id: self.input.session.clone() }).await?;
         let history = self.history().await?;
-        let Found { query, sources, support } = self.retrieve(&history).await?;
+        let Found { query, sources, doubtful } = self.retrieve(&history).await?;
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         out.emit(AgentEventKind::Retrieved { query, sources }).await?;
         if passages.is_empty() {
             out.emit(AgentEventKind::Delta { text: REFUSAL.into() }).await?;
             return Ok((REFUSAL.into(), Outcome::Refused));
         }
-        if self.agent.least_support.zip(support).is_some_and(|(least, support)| support < least) {
+        if doubtful {
             return self.doubt(out, &passages).await;
         }
         self.ask_model(out, history, passages).await
@@ -72,15 +71,22 @@ impl Run {
         Ok((text, Outcome::Refused))
     }
 
-    /// The session's latest messages, as many as fit.
+    /// What was said before: by the history that came with the message, else by the session's latest messages.
+    async fn said(&self) -> Result<Vec<Message>> {
+        match (&self.agent.memory, self.session_key()) {
+            _ if self.input.tells_turns() => Ok(self.input.history.clone()),
+            (Some(memory), Some(key)) => memory.recall(&key, RECALLED, &self.ctx).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The latest of what was said before, as much as fits.
     async fn history(&self) -> Result<Vec<Turn>> {
-        let (Some(memory), Some(key)) = (&self.agent.memory, self.session_key()) else {
-            return Ok(Vec::new());
-        };
-        let messages = memory.recall(&key, RECALLED, &self.ctx).await?;
+        let messages = self.said().await?;
         let mut left = self.agent.model.info().context_tokens / HISTORY_SHARE;
         let mut turns: Vec<Turn> = Vec::new();
-        for message in messages.iter().rev().filter(|m| matches!(m.role, Role::User | Role::Assistant)) {
+        let turn = |message: &&Message| matches!(message.role, Role::User | Role::Assistant);
+        for message in messages.iter().rev().filter(turn).take(RECALLED) {
             // The numbers of an earlier answer mean other passages than those of this turn.
             let text = without_markers(&message.joined_text());
             let Some(rest) = left.checked_sub(estimate_tokens(&text)) else { break };
@@ -103,13 +109,18 @@ impl Run {
             .conversation(Conversation::new(said));
         request.filter.clone_from(&self.input.filter);
         let response = self.agent.searcher().search(&request, &self.ctx).await?;
-        let judged = self.agent.least_support.is_some();
-        let support =
-            judged.then(|| support_of(&request.text, &request.conversation, &response.hits)).flatten();
+        let doubtful = self.is_doubtful(&request, &response.hits).await?;
         let query = response.queries.into_iter().max_by_key(String::len).unwrap_or(request.text);
         let packed = pack(response.hits, self.passage_budget(history));
         let source = |(number, (passage, score))| Source { number, passage, score };
-        Ok(Found { query, sources: (1..).zip(packed).map(source).collect(), support })
+        Ok(Found { query, sources: (1..).zip(packed).map(source).collect(), doubtful })
+    }
+
+    /// Whether there is a judge who finds too little support.
+    async fn is_doubtful(&self, request: &SearchRequest, hits: &[Hit]) -> Result<bool> {
+        let Some(judge) = &self.agent.support else { return Ok(false) };
+        let support = judge.of(&request.text, &request.conversation, hits, &self.ctx).await?;
+        Ok(support.is_some_and(|support| support < judge.threshold()))
     }
 
     /// Tokens the passages may have beside everything else the model is given.
@@ -117,7 +128,9 @@ impl Run {
         let whole = self.agent.model.info().context_tokens;
         let answer = (whole / ANSWER_SHARE).min(ANSWER_TOKENS);
         let said: usize = history.iter().map(|turn| estimate_tokens(&turn.text)).sum();
-        let fixed = estimate_tokens(&self.agent.instructions) + estimate_tokens(&self.input.message);
+        let fixed = estimate_tokens(&self.agent.instructions)
+            + further_tokens(&self.input)
+            + estimate_tokens(&self.input.message);
         whole.saturating_sub(answer + said + fixed).min(self.agent.context_tokens)
     }
 
@@ -143,6 +156,7 @@ impl Run {
 
     fn request(&self, history: Vec<Turn>, passages: Vec<Passage>) -> ChatRequest {
         let mut messages = vec![Message::system(self.agent.instructions.to_string())];
+        messages.extend(further(&self.input).cloned());
         messages.extend(history.into_iter().map(|turn| Message::text(turn.role, turn.text)));
         let question = Part::Text { text: self.input.message.clone() };
         messages.push(Message { role: Role::User, parts: vec![Part::Passages { passages }, question] });
@@ -161,12 +175,33 @@ impl Run {
     }
 }
 
+/// Refuses further instructions that leave the passages no room.
+pub(super) fn check_room(agent: &RagAgent, input: &AgentInput) -> Result<()> {
+    let (tokens, most) = (further_tokens(input), agent.model.info().context_tokens / HISTORY_SHARE);
+    if tokens <= most {
+        return Ok(());
+    }
+    let message =
+        format!("the system messages have about {tokens} tokens, at most {most} fit the model; shorten them");
+    Err(Error::invalid_input(message))
+}
+
+/// What the application tells the model for this message alone.
+fn further(input: &AgentInput) -> impl Iterator<Item = &Message> {
+    input.history.iter().filter(|message| message.role == Role::System)
+}
+
+fn further_tokens(input: &AgentInput) -> usize {
+    further(input).map(|message| estimate_tokens(&message.joined_text())).sum()
+}
+
 /// What came of the retrieval.
 struct Found {
     /// What was searched for, in its fullest form.
     query: String,
     sources: Vec<Source>,
-    support: Option<f32>,
+    /// Whether too little supports an answer.
+    doubtful: bool,
 }
 
 /// What was said before.

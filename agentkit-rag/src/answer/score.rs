@@ -53,8 +53,6 @@ pub(super) struct Evidence {
     pub(super) candidates: Vec<Candidate>,
     /// The largest share of the question's words that one passage holds: 0 to 1.
     pub(super) coverage: f32,
-    /// The largest share of the question's words that one sentence holds itself, rare words counting more: 0 to 1.
-    pub(super) sentence_share: f32,
 }
 
 /// A unit with its score.
@@ -131,9 +129,7 @@ pub(super) fn weigh(question: &Question, passages: &[&Passage]) -> Evidence {
         coverage = coverage.max(question.share(&whole));
         candidates.extend(passage.candidates(at, &whole, &idf));
     }
-    let sentences = read.iter().flat_map(|passage| &passage.sentences);
-    let sentence_share = sentences.map(|sentence| idf.share(&sentence.hits)).fold(0.0, f32::max);
-    Evidence { candidates, coverage, sentence_share }
+    Evidence { candidates, coverage }
 }
 
 /// The best unit of one passage for a question, if any holds a word of it.
@@ -166,11 +162,6 @@ impl Idf {
     /// The words' weights, summed by rarity.
     fn sum(&self, hits: &[f32]) -> f32 {
         self.of_term.iter().zip(hits).map(|(idf, hit)| idf * hit).sum()
-    }
-
-    /// The words' share of what all of the question's would sum up to.
-    fn share(&self, hits: &[f32]) -> f32 {
-        if self.total > 0.0 { (self.sum(hits) / self.total).min(1.0) } else { 0.0 }
     }
 
     fn average(&self) -> f32 {

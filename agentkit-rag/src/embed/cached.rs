@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Result, RunContext};
+use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Result, RunContext, telemetry};
 use async_trait::async_trait;
 use moka::sync::Cache;
 
@@ -73,6 +73,10 @@ impl Embedder for CachedEmbedder {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.inner.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         if side == EmbedSide::Document {
             return self.inner.embed(side, texts, ctx).await;
@@ -80,6 +84,9 @@ impl Embedder for CachedEmbedder {
         ctx.check()?;
         let keys: Vec<_> = texts.iter().map(|text| self.key(text)).collect();
         let mut found: Vec<_> = keys.iter().map(|key| self.entries.get(key)).collect();
+        for hit in &found {
+            telemetry::looked_up("query_embeddings", hit.is_some());
+        }
         let missing: Vec<_> =
             texts.into_iter().zip(&found).filter(|(_, hit)| hit.is_none()).map(|(text, _)| text).collect();
         if !missing.is_empty() {
@@ -112,6 +119,10 @@ mod tests {
             text.len()
         }
 
+        fn familiarity(&self, _text: &str) -> f32 {
+            0.5
+        }
+
         async fn embed(&self, _: EmbedSide, texts: Vec<String>, _: &RunContext) -> Result<Vec<Embedding>> {
             self.1.fetch_add(texts.len(), Ordering::Relaxed);
             texts.iter().map(|text| Embedding::new(vec![f32::from(text.as_bytes()[0])])).collect()
@@ -130,6 +141,7 @@ mod tests {
         let firsts: Vec<_> = both.iter().map(|e| e.as_slice()[0]).collect();
         assert_eq!(firsts, [97.0, 98.0, 99.0]);
         assert_eq!(inner.1.load(Ordering::Relaxed), 3);
+        assert_eq!(cached.familiarity("a"), 0.5, "as the embedder says");
         cached.embed(EmbedSide::Document, ask(&["a"]), &ctx).await.unwrap();
         assert_eq!(inner.1.load(Ordering::Relaxed), 4);
     }

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::questions::Question;
-use crate::answer::support;
+use crate::answer::Support;
 
 /// Questions in flight at once.
 const CONCURRENCY: usize = 4;
@@ -116,16 +116,17 @@ pub async fn evaluate_abstention(
     Ok(Abstention::new(ctx.run(scores).await?))
 }
 
-/// Scores each question by the [`support`] of what `retriever` finds for it by its default plan; one without any scores
-/// lowest.
+/// Scores each question by the [`Support`] that `judge` sees in what `retriever` finds for it by its default plan; one that is
+/// not judged scores highest, since it is not refused.
 ///
 /// # Cancel safety
 /// Cancel safe: searching changes nothing.
 ///
 /// # Errors
-/// The first error of the retriever, or stopped.
+/// The first error of the retriever or of the judge, or stopped.
 pub async fn evaluate_support(
     retriever: &dyn Retriever,
+    judge: &Support,
     questions: &[Question],
     scope: &TenantScope,
     ctx: &RunContext,
@@ -135,8 +136,8 @@ pub async fn evaluate_support(
         let is_answerable = question.answerable;
         async move {
             let found = retriever.search(&request, ctx).await?;
-            let supported = support(&request.text, &request.conversation, &found.hits);
-            Ok((is_answerable, supported.map_or(f64::NEG_INFINITY, f64::from)))
+            let support = judge.of(&request.text, &request.conversation, &found.hits, ctx).await?;
+            Ok((is_answerable, support.map_or(f64::INFINITY, f64::from)))
         }
     };
     let asked: Vec<_> = questions.iter().map(ask).collect();

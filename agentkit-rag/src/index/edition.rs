@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use agentkit_core::{Embedder, Error, ErrorKind, Result, RunContext, TenantScope};
+use agentkit_core::{CollectionName, Embedder, Error, ErrorKind, Result, RunContext, TenantId, TenantScope};
 use tokio::sync::Mutex;
 
 use super::changes::Changes;
@@ -98,6 +98,12 @@ impl Edition {
     pub(super) async fn scopes(&self) -> Result<Vec<TenantScope>> {
         let folder = self.folder();
         RunContext::new().run_blocking(move |_| layout::scopes(&folder)).await
+    }
+
+    /// The collections of a tenant on the disk, by name.
+    pub(super) async fn collections(&self, tenant: &TenantId) -> Result<Vec<CollectionName>> {
+        let (folder, tenant) = (self.folder(), tenant.clone());
+        RunContext::new().run_blocking(move |_| layout::collections(&folder, &tenant)).await
     }
 
     /// The partitions that are open.

@@ -149,21 +149,37 @@ pub(super) fn holds_partition(partitions: &Folder, scope: &TenantScope) -> Resul
 
 /// The scopes of all partitions that hold something.
 pub(super) fn scopes(partitions: &Folder) -> Result<Vec<TenantScope>> {
-    let list = |folder: &Folder| {
-        let names = folder.storage.list(&folder.path);
-        names.map_err(|error| Error::io(format!("list {}", folder.path.display()), error))
-    };
     let mut scopes = Vec::new();
     for tenant in list(partitions)? {
-        for collection in list(&partitions.folder(&tenant))? {
-            let scope = TenantScope::for_tenant(TenantId::new(tenant.clone())?)
-                .in_collection(CollectionName::new(collection)?);
-            if holds_partition(partitions, &scope)? {
-                scopes.push(scope);
-            }
-        }
+        let tenant = TenantId::new(tenant)?;
+        let home = TenantScope::for_tenant(tenant.clone());
+        let collections = collections(partitions, &tenant)?.into_iter();
+        scopes.extend(collections.map(|collection| home.in_collection(collection)));
     }
     Ok(scopes)
+}
+
+/// The collections of a tenant that hold something, by name.
+pub(super) fn collections(partitions: &Folder, tenant: &TenantId) -> Result<Vec<CollectionName>> {
+    let mut held = Vec::new();
+    let names = match list(&partitions.folder(tenant.as_str())) {
+        Err(error) if error.is_not_found() => Vec::new(),
+        names => names?,
+    };
+    for name in names {
+        let name = CollectionName::new(name)?;
+        let scope = TenantScope::for_tenant(tenant.clone()).in_collection(name.clone());
+        if holds_partition(partitions, &scope)? {
+            held.push(name);
+        }
+    }
+    held.sort();
+    Ok(held)
+}
+
+fn list(folder: &Folder) -> Result<Vec<String>> {
+    let names = folder.storage.list(&folder.path);
+    names.map_err(|error| Error::io(format!("list {}", folder.path.display()), error))
 }
 
 /// A manifest read and written again, or `None` if it is none.

@@ -48,8 +48,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agentkit_core::{
-    DocumentId, EmbedSide, Embedder, Error, ErrorKind, Expansion, Filter, Hit, Metadata, Result, Retriever,
-    RunContext, SearchRequest, SearchResponse, TenantScope, search_by_parts,
+    CollectionName, DocumentId, EmbedSide, Embedder, Error, ErrorKind, Expansion, Filter, Hit, Metadata,
+    Result, Retriever, RunContext, SearchRequest, SearchResponse, TenantScope, search_by_parts,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -443,16 +443,28 @@ impl Index {
     /// Corrupt, or unavailable.
     pub async fn stats(&self, scope: &TenantScope) -> Result<IndexStats> {
         let (_, partition) = self.shared.readable(scope).await?;
-        Ok(partition.map_or_else(IndexStats::default, |partition| {
-            let snapshot = partition.snapshot();
-            IndexStats {
-                documents: snapshot.documents(),
-                chunks: snapshot.chunks(),
-                generation: snapshot.generation,
-                graph_chunks: snapshot.graph.as_ref().map_or(0, |graph| graph.slots().into()),
-                graph_used: dense::planned(snapshot.graph.as_deref()).0.is_some(),
-            }
-        }))
+        Ok(partition.map_or_else(IndexStats::default, |partition| sizes(&partition.snapshot())))
+    }
+
+    /// The sizes of the collections that were used since the index was opened, of all tenants.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    pub async fn in_use(&self) -> Vec<IndexStats> {
+        let opened = self.shared.living().opened().await;
+        opened.iter().map(|partition| sizes(&partition.snapshot())).collect()
+    }
+
+    /// The collections of the scope's tenant that were ever written to, by name.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Corrupt, or unavailable.
+    pub async fn collections(&self, scope: &TenantScope) -> Result<Vec<CollectionName>> {
+        let (edition, _) = self.shared.readable(scope).await?;
+        edition.collections(scope.tenant()).await
     }
 
     /// Finishes the commits under way and gives the writer's lock back, if this is the last clone.
@@ -520,6 +532,7 @@ impl Retriever for Index {
             return Ok(SearchResponse::default());
         };
         let vector = query_vector(&*edition.embedder, request, ctx).await?;
+        let familiarity = vector.as_ref().map_or(1.0, |_| edition.embedder.familiarity(&request.text));
         let (shared, request, snapshot) = (self.shared.clone(), request.clone(), partition.snapshot());
         ctx.run_blocking(move |ctx| {
             let vector = vector.map(|vector| dense::unit(vector, &snapshot.vectors)).transpose();
@@ -528,7 +541,8 @@ impl Retriever for Index {
                     "the query cannot be embedded: the vector is unusable, {problem}"
                 ))
             })?;
-            let search = Search { snapshot: &snapshot, vector: vector.as_deref(), request: &request, ctx };
+            let vector = vector.as_deref();
+            let search = Search { snapshot: &snapshot, vector, familiarity, request: &request, ctx };
             contained(&shared.root.path, || search.run())
         })
         .await
@@ -550,6 +564,16 @@ impl Retriever for Index {
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Index").field("root", &self.shared.root.path).finish_non_exhaustive()
+    }
+}
+
+fn sizes(snapshot: &Snapshot) -> IndexStats {
+    IndexStats {
+        documents: snapshot.documents(),
+        chunks: snapshot.chunks(),
+        generation: snapshot.generation,
+        graph_chunks: snapshot.graph.as_ref().map_or(0, |graph| graph.slots().into()),
+        graph_used: dense::planned(snapshot.graph.as_deref()).0.is_some(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use agentkit_core::{
     Error, ErrorKind, Explanation, Filter, Hit, Leg, Ranked, Ranking, Result, RunContext, SearchPlan,
-    SearchRequest, SearchResponse,
+    SearchRequest, SearchResponse, telemetry,
 };
 use tantivy::DocAddress;
 
@@ -19,6 +19,8 @@ pub(super) struct Search<'s> {
     pub(super) snapshot: &'s Snapshot,
     /// The query's unit vector, if the plan needs one.
     pub(super) vector: Option<&'s [f32]>,
+    /// How well the model knows the query's words.
+    pub(super) familiarity: f32,
     pub(super) request: &'s SearchRequest,
     pub(super) ctx: &'s RunContext,
 }
@@ -43,12 +45,14 @@ impl Search<'_> {
                 let vector =
                     self.vector.ok_or_else(|| Error::internal("the plan needs the query's vector"))?;
                 let leg = self.leg(scope, *candidates);
-                Ok(as_ranking(Leg::Dense, dense::search(leg, vector, *exact)?, leg.limit))
+                let found = telemetry::leg("dense", || dense::search(leg, vector, *exact))?;
+                Ok(as_ranking(Leg::Dense, found, leg.limit).trusted(self.familiarity))
             }
             SearchPlan::Lexical { candidates, matching, boosts } => {
                 let leg = self.leg(scope, *candidates);
                 let query = lexical::Query { text: &self.request.text, matching: *matching, boosts: *boosts };
-                Ok(as_ranking(Leg::Lexical, lexical::search(leg, query)?, leg.limit))
+                let found = telemetry::leg("lexical", || lexical::search(leg, query))?;
+                Ok(as_ranking(Leg::Lexical, found, leg.limit))
             }
             SearchPlan::Filter { filter, input } => {
                 let filter = match &scope.filter {

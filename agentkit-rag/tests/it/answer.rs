@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use agentkit_core::testing::ScriptedModel;
+use agentkit_core::testing::{HashingEmbedder, ScriptedModel};
 use agentkit_core::{
     Agent, AgentEventKind, AgentInput, Capabilities, ChatEvent, ChatModel, ChatRequest, ChatStream, ChunkId,
-    DocumentId, Error, ErrorKind, Explanation, FinishReason, Hit, Leg, LegExplanation, Locator, Memory,
-    Message, Metadata, ModelInfo, ModelRewriter, Outcome, Part, Passage, PassageCitation, Result, Retriever,
-    Role, RunContext, SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Span,
-    TenantScope, Usage, complete,
+    Conversation, DocumentId, EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, ErrorKind,
+    Explanation, FinishReason, Hit, Leg, LegExplanation, Locator, Memory, Message, Metadata, ModelInfo,
+    ModelRewriter, Outcome, Part, Passage, PassageCitation, Result, Retriever, Role, RunContext,
+    SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Span, TenantScope, Usage, complete,
 };
-use agentkit_rag::answer::{ExtractiveModel, REFUSAL, RagAgent};
+use agentkit_rag::answer::{ExtractiveModel, REFUSAL, RagAgent, Support};
 use async_trait::async_trait;
 
 /// What stands before every passage in its document.
@@ -385,20 +385,61 @@ impl Retriever for Scored {
 
 #[tokio::test]
 async fn too_little_support_is_refused_and_the_nearest_passages_are_cited() {
-    let ask = |cosine: f32, question: &'static str| async move {
+    let judge = Support::new(Arc::new(HashingEmbedder::new())).least(1.0);
+    let agent = |cosine: f32| {
         let agent = RagAgent::new(Arc::new(Scored(cosine)), Arc::new(ExtractiveModel::new()));
-        agent.least_support(0.59).ask(&TenantScope::local(), question).await.unwrap()
+        agent.support(judge.clone())
     };
-    let doubtful = ask(0.2, "How hot is the sun in summer?").await;
+    let ask = |agent: RagAgent, question: &'static str| async move {
+        agent.ask(&TenantScope::local(), question).await.unwrap()
+    };
+    let doubtful = ask(agent(0.2), "How hot is the sun in summer?").await;
     assert_eq!(doubtful.outcome, Outcome::Refused);
     assert_eq!(doubtful.answer, "The sources do not say. The nearest passages: [1] [2]");
     let numbers: Vec<_> = doubtful.citations.iter().map(|citation| citation.number).collect();
     assert_eq!(numbers, [1, 2]);
-    // Words make up for a middling cosine, and a good cosine leaves the answer to the model.
-    let supported = ask(0.3, "At how many degrees is green tea best?").await;
+    // A sentence that comes near makes up for a middling cosine, and a good cosine leaves the answer to the model.
+    let supported = ask(agent(0.45), "How many points did the Panthers defense give up?").await;
     assert_eq!(supported.outcome, Outcome::Answered);
-    let near = ask(0.6, "How hot is the sun in summer?").await;
+    let near = ask(agent(0.95), "How hot is the sun in summer?").await;
     assert_eq!((near.outcome, near.answer.as_str()), (Outcome::Refused, "The sources do not say."));
+}
+
+#[tokio::test]
+async fn only_questions_that_stand_alone_and_whose_words_are_known_are_judged() {
+    let judge = Support::new(Arc::new(HashingEmbedder::new()));
+    let ctx = RunContext::new();
+    let hits = Scored(0.4).search(&SearchRequest::new(TenantScope::local(), "tea"), &ctx).await.unwrap().hits;
+    let alone = Conversation::default();
+    let support = judge.of("green tea", &alone, &hits, &ctx).await.unwrap().unwrap();
+    assert!(support > 0.4 && support <= 1.7, "{support}");
+    let before = Conversation::new(vec![Message::user("Is tea good?")]);
+    assert_eq!(judge.of("and green?", &before, &hits, &ctx).await.unwrap(), None);
+    assert_eq!(judge.of("green tea", &alone, &[], &ctx).await.unwrap(), None);
+    let foreign = Support::new(Arc::new(Foreign(HashingEmbedder::new())));
+    assert_eq!(foreign.of("green tea", &alone, &hits, &ctx).await.unwrap(), None);
+}
+
+/// Knows hardly a word.
+struct Foreign(HashingEmbedder);
+
+#[async_trait]
+impl Embedder for Foreign {
+    fn identity(&self) -> &EmbedderIdentity {
+        self.0.identity()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.0.count_tokens(text)
+    }
+
+    fn familiarity(&self, _text: &str) -> f32 {
+        0.2
+    }
+
+    async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
+        self.0.embed(side, texts, ctx).await
+    }
 }
 
 #[tokio::test]

@@ -14,21 +14,23 @@ mod mcp;
 mod models;
 mod output;
 mod reembed;
+mod reload;
 mod remote;
 mod serve;
 mod signals;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use agentkit_core::{CollectionName, Error, Result, RunContext, TenantScope};
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tokio::runtime::Handle;
 
 use self::output::Output;
+use self::reload::Source;
 use crate::config::{Config, EmbedderChoice, Flags, Secret};
+use crate::telemetry::{LogLevel, Metrics, Telemetry, Told};
 
 /// How long work off the async threads may take to notice that the command is over.
 const LAST_WORK: Duration = Duration::from_secs(2);
@@ -51,7 +53,7 @@ struct Cli {
 }
 
 /// Flags that every command takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Common {
     /// Address to serve on [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDR", help_heading = "Common options")]
@@ -152,10 +154,13 @@ impl Collection {
 
 /// What every command is given.
 struct Session {
+    source: Source,
     config: Config,
     api_key: Option<Secret>,
     out: Output,
     ctx: RunContext,
+    metrics: Metrics,
+    log: LogLevel,
 }
 
 /// Runs the command that the process was started with.
@@ -173,32 +178,51 @@ pub fn main() -> ExitCode {
 }
 
 fn start(cli: Cli, out: Output) -> Result<ExitCode> {
-    log_to_stderr(&cli)?;
+    let source = source(&cli);
+    let config = source.config()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("start the async runtime", error))?;
-    let done = runtime.block_on(Box::pin(run(cli, out)));
+    let mut telemetry = start_telemetry(&cli.command, &source, &config, runtime.handle().clone())?;
+    let (metrics, log) = (telemetry.metrics.clone(), telemetry.log.clone());
+    let api_key = cli.common.api_key.map(Secret::new);
+    let session = Session { source, config, api_key, out, ctx: RunContext::new(), metrics, log };
+    let done = runtime.block_on(Box::pin(run(cli.command, session)));
+    runtime.block_on(telemetry.close());
     runtime.shutdown_timeout(LAST_WORK);
     done
 }
 
-fn log_to_stderr(cli: &Cli) -> Result<()> {
-    let usual =
-        if matches!(cli.command, Command::Serve(_) | Command::Demo) { "info,tantivy=warn" } else { "warn" };
-    let filter = EnvFilter::try_new(cli.common.log.as_deref().unwrap_or(usual))
-        .map_err(|error| Error::invalid_input("read the log filter").with_source(error))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    log.try_init().map_err(|error| Error::internal(format!("start the log: {error}")))
+fn source(cli: &Cli) -> Source {
+    let Common { listen, data_dir, config, model, embedder, log, .. } = cli.common.clone();
+    let flags = Flags { listen, data_dir, embedder, model };
+    let usual = if serves(&cli.command) { "info,tantivy=warn" } else { "warn" };
+    Source { file: config, flags, filter: log, usual }
 }
 
-async fn run(cli: Cli, out: Output) -> Result<ExitCode> {
-    let Common { listen, data_dir, config: file, model, embedder, api_key, .. } = cli.common;
-    let flags = Flags { listen, data_dir, embedder, model };
-    let config = Config::load(file.as_deref(), &flags)?;
-    let session = Session { config, api_key: api_key.map(Secret::new), out, ctx: RunContext::new() };
-    let done = match cli.command {
+fn serves(command: &Command) -> bool {
+    matches!(command, Command::Serve(_) | Command::Demo)
+}
+
+/// Only what serves counts and sends traces.
+fn start_telemetry(
+    command: &Command,
+    source: &Source,
+    config: &Config,
+    runtime: Handle,
+) -> Result<Telemetry> {
+    let (serves, settings) = (serves(command), &config.telemetry);
+    let told = Told {
+        filter: source.filter(config),
+        format: settings.log_format,
+        metrics: Metrics::with_tenants(settings.metrics_tenants.iter().cloned()),
+        counts: serves,
+        otlp: settings.otlp.as_ref().filter(|_| serves),
+    };
+    Telemetry::start(told, runtime)
+}
+
+async fn run(command: Command, session: Session) -> Result<ExitCode> {
+    let done = match command {
         Command::Demo => demo::run(session).await,
         Command::Serve(arguments) => serve::run(session, arguments).await,
         Command::Ingest(arguments) => ingest::run(session, arguments).await,

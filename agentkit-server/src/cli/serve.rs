@@ -7,11 +7,12 @@ use std::time::Duration;
 use agentkit_core::{Error, Result, RunContext};
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::output::Unit;
+use super::reload::Running;
 use super::{Session, keys, signals};
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::engine::{Access, Engine};
 use crate::holder::Holder;
 use crate::http::{self, AppState};
@@ -45,12 +46,13 @@ pub(super) async fn until_stopped(
     data_dir: &Path,
     arguments: &Arguments,
 ) -> Result<()> {
-    let (listener, url) = bind(&session.config).await?;
+    let (listener, url) = bind(session.config.listen, "--listen").await?;
     let state = state(session, &engine, arguments).await?;
     let announced = Holder::announce(data_dir, url.clone())?;
     if state.is_insecure() {
         session.out.note("nobody is asked for a credential (--insecure-dev)");
     }
+    let operators = for_operators(session, &state).await?;
     if let Some(warning) = without_tls(session.config.listen) {
         tracing::warn!("{warning}");
     }
@@ -58,17 +60,25 @@ pub(super) async fn until_stopped(
     session.out.object(&serde_json::json!({"event": "serving", "url": url}));
     let resumed = tokio::spawn(resume(state.clone()));
     let upkeep = tokio::spawn(keep_up(state.clone(), session.config.limits.audit_retention));
+    let reloads = tokio::spawn(running(session, &engine).follow(signals::reloads()));
     let stop = session.ctx.clone();
     let served = http::serve(listener, state.clone(), async move {
         stop.stopped().await;
     });
     let served = served.await;
     upkeep.abort();
+    reloads.abort();
+    operators.iter().for_each(JoinHandle::abort);
     resumed.abort();
     state.audit_log().flush().await;
     drop(announced);
     engine.close().await?;
     served
+}
+
+fn running(session: &Session, engine: &Engine) -> Running {
+    let (source, config, log) = (session.source.clone(), session.config.clone(), session.log.clone());
+    Running { source, config, log, chat: engine.chat() }
 }
 
 /// What to say of an address that other machines reach.
@@ -84,7 +94,8 @@ async fn state(session: &Session, engine: &Engine, arguments: &Arguments) -> Res
     } else {
         credentials(session, Keys::new(services.state.clone(), Clock::system()))?
     };
-    let state = AppState::new(services.clone(), authenticator, session.config.limits);
+    let state =
+        AppState::measured(services.clone(), authenticator, session.config.limits, session.metrics.clone());
     if !arguments.insecure_dev {
         let keys = Keys::new(services.state, Clock::system());
         keys::bootstrap(session.out, &keys, state.audit_log(), &session.ctx).await?;
@@ -119,12 +130,19 @@ async fn keep_up(state: AppState, retention: Duration) {
     }
 }
 
-async fn bind(config: &Config) -> Result<(TcpListener, String)> {
-    let failed = |error| {
-        let advice = "choose another address with --listen";
-        Error::io(format!("listen on {}; {advice}", config.listen), error)
-    };
-    let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+/// Serves metrics and health on the address that is set for them.
+async fn for_operators(session: &Session, state: &AppState) -> Result<Option<JoinHandle<()>>> {
+    let Some(listen) = session.config.telemetry.metrics_listen else { return Ok(None) };
+    let (listener, url) = bind(listen, "metrics.listen").await?;
+    session.out.line(format_args!("metrics and health on {url}"));
+    session.out.object(&serde_json::json!({"event": "metrics", "url": url}));
+    Ok(Some(tokio::spawn(http::serve_operator(listener, state.clone()))))
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> Result<(TcpListener, String)> {
+    let failed =
+        |error| Error::io(format!("listen on {address}; choose another address with {setting}"), error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound: SocketAddr = listener.local_addr().map_err(failed)?;
     Ok((listener, format!("http://{bound}")))
 }

@@ -51,3 +51,42 @@ async fn terminated() {
 async fn terminated() {
     std::future::pending::<()>().await;
 }
+
+/// The requests to read the configuration again.
+#[cfg(unix)]
+pub(super) struct Reloads(Option<tokio::signal::unix::Signal>);
+
+/// Hears them from now on.
+#[cfg(unix)]
+pub(super) fn reloads() -> Reloads {
+    use tokio::signal::unix::{SignalKind, signal};
+    let heard = signal(SignalKind::hangup());
+    Reloads(heard.inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be heard")).ok())
+}
+
+#[cfg(unix)]
+impl Reloads {
+    /// Completes at the next; with `false` if there will be none.
+    pub(super) async fn next(&mut self) -> bool {
+        match &mut self.0 {
+            Some(signal) => signal.recv().await.is_some(),
+            None => false,
+        }
+    }
+}
+
+/// Nothing that could be heard.
+#[cfg(not(unix))]
+pub(super) struct Reloads;
+
+#[cfg(not(unix))]
+pub(super) fn reloads() -> Reloads {
+    Reloads
+}
+
+#[cfg(not(unix))]
+impl Reloads {
+    pub(super) async fn next(&mut self) -> bool {
+        false
+    }
+}

@@ -82,7 +82,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<ChatConfig> {
     let kind: Option<Kind> = reader.value("chat.kind");
     let base_url = reader.parsed("chat.base_url", super::parse_url);
     let model: Option<String> = reader.value("chat.model");
-    let api_key: Option<Secret> = reader.secret("chat.api_key");
+    let api_key: Option<Secret> = reader.secret_or_file("chat.api_key", "chat.api_key_file");
     let context = reader.within("chat.context_tokens", 64, MAX_CONTEXT);
     let parallel = reader.within("chat.parallel", 1, MAX_PARALLEL);
     let count = |number: Option<u64>| number.and_then(|number| usize::try_from(number).ok());

@@ -27,8 +27,18 @@
 //! | `chat.base_url` | `AGENTKIT_CHAT__BASE_URL` | an OpenAI-compatible service that writes the answers |
 //! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model; of a local one a GGUF file, a folder that holds one, or `smollm2` |
 //! | `chat.api_key` | `AGENTKIT_CHAT__API_KEY` | its key, if it needs one |
+//! | `chat.api_key_file` | `AGENTKIT_CHAT__API_KEY_FILE` | a file that holds the key |
 //! | `chat.context_tokens` | `AGENTKIT_CHAT__CONTEXT_TOKENS` | most tokens of a conversation with a local model, 4096 |
 //! | `chat.parallel` | `AGENTKIT_CHAT__PARALLEL` | answers that a local model makes at the same time, 1 |
+//! | `metrics.listen` | `AGENTKIT_METRICS__LISTEN` | an address of its own for metrics and health |
+//! | `metrics.tenants` | `AGENTKIT_METRICS__TENANTS` | tenants whose requests are counted each |
+//! | `log.format` | `AGENTKIT_LOG__FORMAT` | `text`, or `json` for an object a line |
+//! | `log.level` | `AGENTKIT_LOG__LEVEL` | what is logged, unless `--log` says so |
+//! | `otlp.endpoint` | `AGENTKIT_OTLP__ENDPOINT` | a collector that traces are sent to |
+//! | `otlp.service` | `AGENTKIT_OTLP__SERVICE` | what the service is called in traces, `agentkit-server` |
+//! | `otlp.sample` | `AGENTKIT_OTLP__SAMPLE` | share of the traces that are sent, 0 to 1 |
+//! | `otlp.headers` | `AGENTKIT_OTLP__HEADERS` | headers for the collector, `name=value,other=value` |
+//! | `otlp.headers_file` | `AGENTKIT_OTLP__HEADERS_FILE` | a file that holds them |
 //!
 //! More variables stand for flags: `AGENTKIT_CONFIG` for `--config`, `AGENTKIT_LOG` for `--log`, `AGENTKIT_API_KEY` for
 //! `--api-key`. Models are kept
@@ -37,6 +47,7 @@
 mod chat;
 mod reader;
 mod secret;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +63,7 @@ use serde::{Deserialize, Serialize};
 pub use self::chat::{ChatConfig, HostedChat, LocalChatConfig};
 use self::reader::Reader;
 pub use self::secret::Secret;
+pub use self::telemetry::{LogFormat, OtlpConfig, TelemetryConfig};
 use crate::http::{Limits, Rates};
 use crate::identity::{Oidc, OidcOptions};
 
@@ -67,7 +79,7 @@ const DAY: u64 = 24 * 60 * 60;
 const API_KEY: &str = "AGENTKIT_CHAT__API_KEY";
 
 /// Every setting, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
     /// Address to serve on.
@@ -84,6 +96,8 @@ pub struct Config {
     pub chat: Option<ChatConfig>,
     /// A provider whose tokens count as credentials.
     pub oidc: Option<OidcOptions>,
+    /// What the service tells about itself.
+    pub telemetry: TelemetryConfig,
 }
 
 /// An embedding model by name.
@@ -129,6 +143,7 @@ impl Default for Config {
             limits: Limits::default(),
             chat: None,
             oidc: None,
+            telemetry: TelemetryConfig::default(),
         }
     }
 }
@@ -165,6 +180,7 @@ impl Config {
             limits: limits(&mut reader),
             chat: chat::read(&mut reader),
             oidc: oidc(&mut reader),
+            telemetry: telemetry::read(&mut reader),
         };
         reader.finish()?;
         Ok(config)
@@ -201,6 +217,7 @@ impl Config {
         entries.extend(self.wire_entries());
         entries.extend(self.model.as_deref().map(|model| ("model", folder(model))));
         entries.extend(self.rate_entries());
+        entries.extend(self.telemetry.entries());
         entries.extend(self.oidc.iter().flat_map(oidc_entries));
         entries.extend(self.chat.iter().flat_map(ChatConfig::entries));
         entries

@@ -1,11 +1,16 @@
 //! Reads settings one by one, so that every problem is found and not only the first.
 
+use std::path::PathBuf;
+
 use agentkit_core::{Error, Result};
 use figment::Figment;
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
 use super::Secret;
+
+/// Longest secret in a file.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
 
 /// The layers of settings, the keys that were asked for, and what is wrong.
 pub(super) struct Reader {
@@ -68,6 +73,29 @@ impl Reader {
         }
         self.problems.push(format!("{key}: must be a text{}", self.origin(key)));
         None
+    }
+
+    /// The secret that stands under `key`, or in the file that stands under `file_key`.
+    pub(super) fn secret_or_file(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
+        let (secret, file) = (self.secret(key), self.value::<PathBuf>(file_key));
+        let Some(file) = file else { return secret };
+        if secret.is_some() {
+            self.problem(format!("{file_key}: {key} is set as well; set one of them"));
+            return secret;
+        }
+        match std::fs::read_to_string(&file) {
+            Ok(text) if text.len() <= MAX_SECRET_BYTES && !text.trim().is_empty() => {
+                Some(Secret::new(text.trim().to_owned()))
+            }
+            Ok(_) => {
+                self.problem(format!("{file_key}: {} is empty or too long", file.display()));
+                None
+            }
+            Err(error) => {
+                self.problem(format!("{file_key}: {} cannot be read: {error}", file.display()));
+                None
+            }
+        }
     }
 
     /// Whether anything is set below `section`.

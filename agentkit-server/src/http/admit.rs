@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::problem::{Problem, ProblemKind};
 use super::state::{AppState, Caller};
+use crate::telemetry::Refusal;
 
 /// The right to work on a request. The work stops and the slot is free again when the last clone is dropped:
 /// with the handler, or with the stream it returned.
@@ -38,20 +39,33 @@ impl Drop for Held {
 
 /// Runs the request if there is a slot for it.
 pub(super) async fn admit(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let Ok(slot) = state.slots().clone().try_acquire_owned() else {
-        let most = state.limits().max_concurrent_requests;
-        let detail = format!("the service already works on {most} requests; try again in a moment");
-        return Problem::new(ProblemKind::Overloaded, detail).into_response();
-    };
     let trace = request.extensions().get::<TraceContext>().copied().unwrap_or_else(TraceContext::fresh);
     let Some(caller) = request.extensions().get::<Arc<Caller>>().cloned() else {
         return outside().into_response();
     };
-    let ctx = state.begin(&caller).with_trace(trace);
-    let stop = ctx.cancel_on_drop();
-    let held = Held { state, caller, ctx: ctx.clone(), _stop: stop, _slot: slot };
-    request.extensions_mut().insert(Run { ctx, _held: Arc::new(held) });
-    next.run(request).await
+    match Run::take(state, caller, trace) {
+        Ok(run) => {
+            request.extensions_mut().insert(run);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Run {
+    /// Takes a slot, if there is one.
+    pub(super) fn take(state: AppState, caller: Arc<Caller>, trace: TraceContext) -> Result<Self, Problem> {
+        let Ok(slot) = state.slots().clone().try_acquire_owned() else {
+            state.metrics().refused(Refusal::Concurrency);
+            let most = state.limits().max_concurrent_requests;
+            let detail = format!("the service already works on {most} requests; try again in a moment");
+            return Err(Problem::new(ProblemKind::Overloaded, detail));
+        };
+        let ctx = state.begin(&caller).with_trace(trace);
+        let stop = ctx.cancel_on_drop();
+        let held = Held { state, caller, ctx: ctx.clone(), _stop: stop, _slot: slot };
+        Ok(Self { ctx, _held: Arc::new(held) })
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Run {

@@ -1,31 +1,31 @@
 //! `POST /chat`: the agent's events, gathered as JSON or streamed.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
 
-use agentkit_core::{AgentEvent, AgentEventKind, AgentInput, AgentStream, Error, SessionId};
-use axum::http::{HeaderMap, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use agentkit_core::{AgentInput, Error};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::Stream;
-use serde::Deserialize;
+use futures_util::StreamExt as _;
 
 use super::admit::Run;
 use super::body::Json;
+use super::events::{Encoded, Guarded, sse};
+use super::idempotency::IsKeyed;
 use super::problem::Problem;
+use super::runs::{Record, follow};
 use super::state::{Ask, Permit};
 use super::wire::ChatRequest;
 
-/// A comment this often keeps a silent stream open through proxies.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const EVENT_STREAM: &str = "text/event-stream";
+/// Names a resumable run.
+const RUN: HeaderName = HeaderName::from_static("agentkit-run");
 
 /// Answers a message from the documents, with citations.
 ///
 /// The same events make up both forms of the answer: one JSON object, or a stream with one server-sent event
 /// each (`id` is its number, `event` its type). What fails before the first event is a problem document;
-/// afterwards it is the `error` event. A client that goes away stops the work.
+/// afterwards it is the `error` event. A client that goes away stops the work, unless it asked for a resumable run: then
+/// the header `Agentkit-Run` names the run, and `GET /chat/{id}/events` gives the events that the client has not had.
 #[utoipa::path(
     post,
     path = "/chat",
@@ -43,19 +43,67 @@ const EVENT_STREAM: &str = "text/event-stream";
 pub(super) async fn chat(
     permit: Permit<Ask>,
     run: Run,
+    IsKeyed(keyed): IsKeyed,
     headers: HeaderMap,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, Problem> {
     let session = request.session_id.clone();
     let streamed = request.stream.unwrap_or_else(|| accepts_events(&headers));
+    let resumable = request.resumable.unwrap_or_default();
+    if !streamed && resumable {
+        return Err(Error::invalid_input("a resumable run is a stream; set stream to true as well").into());
+    }
+    if streamed && keyed {
+        let message = "a stream cannot be given again; leave Idempotency-Key out, or ask for a resumable run";
+        return Err(Error::invalid_input(message).into());
+    }
+    if streamed {
+        return Ok(match begin(&permit, run, request).await? {
+            Begun::Bound(events) => sse(events.map(|event| Ok(Encoded::of(&event).sse()))),
+            Begun::Kept(record) => resumable_stream(record),
+        });
+    }
     let input = into_input(request, &permit)?;
     let events = run.ctx.run(permit.agent()?.run(input, &run.ctx)).await?;
-    if streamed {
-        return Ok(stream(events, run, session));
-    }
     let mut reply = run.ctx.run(events.collect()).await?;
     reply.session_id = session;
     Ok(axum::Json(reply).into_response())
+}
+
+/// A run that has begun.
+pub(super) enum Begun {
+    /// It ends with the one who reads it.
+    Bound(Guarded),
+    /// It goes on whoever reads it.
+    Kept(Arc<Record>),
+}
+
+/// Begins a run whose events are to be read one by one.
+pub(super) async fn begin(permit: &Permit<Ask>, run: Run, request: ChatRequest) -> Result<Begun, Problem> {
+    let (session, resumable) = (request.session_id.clone(), request.resumable.unwrap_or_default());
+    let input = into_input(request, permit)?;
+    let agent = permit.agent()?;
+    if !resumable {
+        let events = run.ctx.run(agent.run(input, &run.ctx)).await?;
+        return Ok(Begun::Bound(Guarded::new(events, run, session)));
+    }
+    let runs = permit.runs();
+    let place = runs.register(&permit.owner(), &run.ctx)?;
+    let events = run.ctx.run(agent.run(input, &run.ctx)).await?;
+    Ok(Begun::Kept(place.drive(events, run, session)))
+}
+
+/// The record of a run from its beginning, with what it takes to come back to it.
+fn resumable_stream(record: Arc<Record>) -> Response {
+    let place = format!("/chat/{}/events", record.id());
+    let headers = [(RUN, record.id().to_owned()), (header::LOCATION, place)];
+    let mut response = sse(follow(record, 0).map(|event| Ok(event.sse())));
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 fn into_input(request: ChatRequest, permit: &Permit<Ask>) -> Result<AgentInput, Problem> {
@@ -70,71 +118,4 @@ fn accepts_events(headers: &HeaderMap) -> bool {
     accepted.flat_map(|value| value.split(',')).any(|range| {
         range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(EVENT_STREAM))
     })
-}
-
-fn stream(events: AgentStream, run: Run, session: Option<SessionId>) -> Response {
-    let ctx = run.ctx.clone();
-    let stopped = Box::pin(async move { ctx.stopped().await });
-    let encoded = Guarded { events, session, stopped, next_seq: 0, over: false, _run: run };
-    let encoded = futures_util::StreamExt::map(encoded, |event| encode(&event));
-    Sse::new(encoded).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
-}
-
-fn encode(event: &AgentEvent) -> Result<Event, axum::Error> {
-    let data = serde_json::to_string(event).map_err(axum::Error::new)?;
-    let Tag { name } = serde_json::from_str(&data).map_err(axum::Error::new)?;
-    Ok(Event::default().id(event.seq.to_string()).event(name).data(&data))
-}
-
-/// The type of an event, as its JSON names it.
-#[derive(Deserialize)]
-struct Tag<'a> {
-    #[serde(rename = "type")]
-    name: &'a str,
-}
-
-/// The events of a run up to its last; a run that does not stop when told to is cut off with an `error` event.
-struct Guarded {
-    events: AgentStream,
-    /// The conversation by the name its owner knows.
-    session: Option<SessionId>,
-    stopped: Pin<Box<dyn Future<Output = Error> + Send>>,
-    next_seq: u64,
-    over: bool,
-    _run: Run,
-}
-
-impl Stream for Guarded {
-    type Item = AgentEvent;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AgentEvent>> {
-        let this = &mut *self;
-        if this.over {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(event) = Pin::new(&mut this.events).poll_next(cx) {
-            let mut event =
-                event.unwrap_or_else(|| this.failure(&Error::internal("the run ended without saying how")));
-            if let AgentEventKind::Started { session_id, .. } = &mut event.kind {
-                session_id.clone_from(&this.session);
-            }
-            this.next_seq = event.seq.saturating_add(1);
-            this.over = matches!(event.kind, AgentEventKind::Done { .. } | AgentEventKind::Error { .. });
-            return Poll::Ready(Some(event));
-        }
-        match this.stopped.as_mut().poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(error) => {
-                this.over = true;
-                Poll::Ready(Some(this.failure(&error)))
-            }
-        }
-    }
-}
-
-impl Guarded {
-    fn failure(&self, error: &Error) -> AgentEvent {
-        let kind = AgentEventKind::Error { kind: error.kind(), message: error.message().to_owned() };
-        AgentEvent { seq: self.next_seq, kind }
-    }
 }

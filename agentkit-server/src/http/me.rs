@@ -99,6 +99,7 @@ async fn write(permit: Permit<Me>, run: Run, lines: mpsc::Sender<String>) {
 pub(super) async fn delete(permit: Permit<Me>, run: Run) -> Result<Response, Problem> {
     let erasure = permit.erasure();
     let job = run.ctx.run(permit.forget_me(&run.ctx)).await?;
+    permit.forget_now();
     let (tenant, id) = (permit.tenant().tenant().clone(), job.id.clone());
     let place = HeaderValue::from_str(&format!("/jobs/{id}")).map_err(|_| Error::internal("name a job"))?;
     let root = permit.root().child();

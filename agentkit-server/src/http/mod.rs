@@ -1,8 +1,8 @@
 //! The HTTP interface: routes over the contracts, and everything that stands before them.
 //!
-//! A request passes, outermost first: `trace` (trace id, problem documents), panics, where no credential is asked for
+//! A request passes, outermost first: `measure` (metrics), `trace` (trace id, problem documents), panics, where no credential is asked for
 //! `hosts` (DNS rebinding), then for routes that touch data `state::authenticate` (who is asking), `state::limit`
-//! (how often), `admit` (shedding, deadline, cancellation) and `state::audit`. What a handler needs it asks for as an extractor; without a
+//! (how often), `admit` (shedding, deadline, cancellation), `state::audit` and `idempotency`. What a handler needs it asks for as an extractor; without a
 //! `state::Permit` it cannot touch data, without `admit::Run` it cannot work.
 
 mod admit;
@@ -10,18 +10,25 @@ mod audit;
 mod body;
 mod chat;
 mod documents;
+mod events;
 mod feedback;
 mod health;
 mod hosts;
+mod idempotency;
 mod mcp;
 mod me;
+mod measure;
+mod metrics;
+mod openai;
 mod openapi;
 mod page;
 mod problem;
+mod runs;
 mod schema;
 mod search;
 mod serve;
 mod sessions;
+mod socket;
 mod state;
 mod trace;
 mod wire;
@@ -36,6 +43,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use self::body::MAX_DOCUMENT_BYTES;
 pub use self::problem::{Problem, ProblemKind};
 pub use self::serve::serve;
+pub(crate) use self::serve::serve_operator;
 pub use self::state::{AppState, Limits, Rates};
 pub(crate) use self::wire::PutDocument;
 
@@ -44,6 +52,7 @@ const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 
 /// The whole service as a router, to be served or nested.
 pub fn router(state: AppState) -> Router {
+    let once = middleware::from_fn_with_state(state.clone(), idempotency::once);
     let audited = middleware::from_fn_with_state(state.clone(), state::audit);
     let limited = middleware::from_fn_with_state(state.clone(), state::limit);
     let admitted = middleware::from_fn_with_state(state.clone(), admit::admit);
@@ -51,9 +60,13 @@ pub fn router(state: AppState) -> Router {
     let mut router = Router::new();
     for (path, methods) in data_routes() {
         // The last is the outermost.
+        let methods = methods.route_layer(once.clone());
         let methods = methods.route_layer(audited.clone()).route_layer(admitted.clone());
         let methods = methods.route_layer(limited.clone()).route_layer(authenticated.clone());
         router = router.route(path, methods);
+    }
+    for (path, methods) in operator_routes() {
+        router = router.route(path, methods.route_layer(authenticated.clone()));
     }
     for (path, methods) in open_routes().into_iter().chain(page::routes()) {
         router = router.route(path, methods);
@@ -65,13 +78,14 @@ pub fn router(state: AppState) -> Router {
     router
         .layer(CatchPanicLayer::custom(problem::from_panic))
         .layer(middleware::from_fn(trace::trace))
+        .layer(middleware::from_fn_with_state(state.clone(), measure::measure))
         .with_state(state)
 }
 
 /// The documented routes' paths, as the router spells them.
 #[must_use]
 pub fn documented_paths() -> Vec<&'static str> {
-    data_routes().iter().chain(&open_routes()).map(|(path, _)| *path).collect()
+    data_routes().iter().chain(&operator_routes()).chain(&open_routes()).map(|(path, _)| *path).collect()
 }
 
 type Routes = Vec<(&'static str, MethodRouter<AppState>)>;
@@ -81,9 +95,16 @@ fn data_routes() -> Routes {
     let large = DefaultBodyLimit::max(body::MAX_DOCUMENT_BODY_BYTES);
     vec![
         ("/chat", routing::post(chat::chat).layer(small)),
+        ("/chat/{id}/events", routing::get(runs::routes::events)),
+        ("/chat/{id}/stop", routing::post(runs::routes::stop)),
         ("/audit", routing::get(audit::list)),
         ("/search", routing::post(search::search).layer(small)),
         ("/mcp", routing::post(mcp::mcp).layer(small)),
+        ("/v1/models", routing::get(openai::models)),
+        ("/v1/models/{*id}", routing::get(openai::model)),
+        ("/v1/chat/completions", routing::post(openai::completions).layer(small)),
+        ("/v1/responses", routing::post(openai::responses).layer(small)),
+        ("/v1/embeddings", routing::post(openai::embeddings).layer(small)),
         ("/documents", routing::get(documents::list)),
         (
             "/documents/{*id}",
@@ -102,10 +123,17 @@ fn data_routes() -> Routes {
     ]
 }
 
+/// What operators use: a credential is asked for, but there is always room for them, and nothing of it is recorded.
+fn operator_routes() -> Routes {
+    vec![("/metrics", routing::get(metrics::metrics))]
+}
+
 fn open_routes() -> Routes {
     vec![
+        ("/chat/ws", routing::get(socket::connect)),
         ("/health/live", routing::get(health::live)),
         ("/health/ready", routing::get(health::ready)),
+        ("/health/startup", routing::get(health::startup)),
         ("/openapi.json", routing::get(openapi::openapi)),
     ]
 }

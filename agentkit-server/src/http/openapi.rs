@@ -12,8 +12,16 @@ use utoipa::OpenApi;
     ),
     paths(
         super::chat::chat,
+        super::socket::connect,
+        super::runs::routes::events,
+        super::runs::routes::stop,
         super::search::search,
         super::mcp::mcp,
+        super::openai::models::models,
+        super::openai::models::model,
+        super::openai::chat::completions,
+        super::openai::responses::responses,
+        super::openai::embeddings::embeddings,
         super::documents::list,
         super::documents::get,
         super::documents::put,
@@ -30,8 +38,10 @@ use utoipa::OpenApi;
         super::me::delete,
         super::me::job,
         super::audit::list,
+        super::metrics::metrics,
         super::health::live,
         super::health::ready,
+        super::health::startup,
         openapi,
     )
 )]

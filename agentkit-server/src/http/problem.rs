@@ -39,6 +39,8 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     /// The run used up its token budget.
     BudgetExhausted,
+    /// An idempotency key was used for another request.
+    KeyReused,
     /// A defect of the service.
     Internal,
     /// Stored data is damaged.
@@ -65,7 +67,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidInput,
         Self::Unauthorized,
         Self::Forbidden,
@@ -76,6 +78,7 @@ impl ProblemKind {
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::BudgetExhausted,
+        Self::KeyReused,
         Self::Internal,
         Self::Corrupt,
         Self::Mismatch,
@@ -107,6 +110,9 @@ impl ProblemKind {
             }
             Self::BudgetExhausted => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "budget-exhausted", "Budget exhausted")
+            }
+            Self::KeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key reused")
             }
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt", "Stored data is damaged"),
@@ -198,11 +204,6 @@ impl Problem {
         self
     }
 
-    /// What kind of problem it is.
-    pub(super) fn kind(&self) -> ProblemKind {
-        self.kind
-    }
-
     /// Says when to try again.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
@@ -210,9 +211,23 @@ impl Problem {
         self
     }
 
+    /// What went wrong.
+    pub(super) fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// A member of its own, if it is a text.
+    pub(super) fn member(&self, name: &str) -> Option<&str> {
+        self.members.get(name).and_then(Value::as_str)
+    }
+
     /// The document, told where and in which trace it happened.
-    pub(super) fn render(&self, instance: &str, trace_id: &str) -> Response {
-        let document = ProblemDocument {
+    pub(super) fn document(&self, instance: &str, trace_id: &str) -> ProblemDocument {
+        ProblemDocument {
             r#type: format!("urn:agentkit:problem:{}", self.kind.name()),
             title: self.kind.title().to_owned(),
             status: self.kind.status().as_u16(),
@@ -220,10 +235,20 @@ impl Problem {
             instance: instance.to_owned(),
             trace_id: trace_id.to_owned(),
             members: self.members.clone(),
-        };
-        let mut response = (self.kind.status(), axum::Json(document)).into_response();
+        }
+    }
+
+    /// The document as an answer.
+    pub(super) fn render(&self, instance: &str, trace_id: &str) -> Response {
+        let mut response = self.respond(&self.document(instance, trace_id));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        response
+    }
+
+    /// An answer of JSON with the status and the headers of this problem.
+    pub(super) fn respond(&self, body: &impl Serialize) -> Response {
+        let mut response = (self.kind.status(), axum::Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if self.kind == ProblemKind::Unauthorized {
             let challenge = HeaderValue::from_static("Bearer realm=\"agentkit\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -236,6 +261,19 @@ impl Problem {
             );
         }
         response
+    }
+}
+
+impl Problem {
+    /// The problem of work that panicked; the message stays in the log.
+    pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        tracing::error!(message, "a handler panicked");
+        Self::new(ProblemKind::Internal, "the request hit a defect; the service's log tells more")
     }
 }
 
@@ -280,15 +318,8 @@ pub(super) struct ProblemDocument {
     members: Map<String, Value>,
 }
 
-/// The problem of a handler that panicked; the message stays in the log.
+/// The answer of a handler that panicked.
 #[expect(clippy::needless_pass_by_value, reason = "the layer that catches panics hands them over")]
 pub(super) fn from_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    tracing::error!(message, "a handler panicked");
-    Problem::new(ProblemKind::Internal, "the request hit a defect; the service's log tells more")
-        .into_response()
+    Problem::of_panic(&*panic).into_response()
 }

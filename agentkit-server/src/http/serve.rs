@@ -11,16 +11,17 @@ use std::time::Duration;
 use agentkit_core::{Error, Result};
 use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use self::patient::Patient;
-use super::router;
 use super::state::{AppState, Limits};
+use super::{metrics, router};
+use crate::telemetry::Refusal;
 
 /// How long stopped requests may take to send their last event.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -44,15 +45,20 @@ pub async fn serve(
     state: AppState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let connections = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     tokio::select! {
         () = shutdown => {}
-        () = accept(&listener, &state, &connections) => {}
+        () = accept(&listener, &state, router(state.clone()), &connections) => {}
     }
     drop(listener);
     tracing::info!("shutting down: waiting for running requests");
     state.drain();
-    let mut drained = std::pin::pin!(connections.shutdown());
+    connections.close();
+    let drained = async {
+        connections.wait().await;
+        state.sockets_are_closed().await;
+    };
+    let mut drained = std::pin::pin!(drained);
     tokio::select! {
         () = &mut drained => return Ok(()),
         () = state.grace_is_over() => {}
@@ -65,22 +71,31 @@ pub async fn serve(
     Ok(())
 }
 
+/// Serves metrics and health without a credential on an address of their own, for ever.
+pub(crate) async fn serve_operator(listener: TcpListener, state: AppState) {
+    accept(&listener, &state, metrics::router(state.clone()), &TaskTracker::new()).await;
+}
+
 /// Takes connections, for ever.
-async fn accept(listener: &TcpListener, state: &AppState, connections: &GracefulShutdown) {
-    let (limits, router) = (*state.limits(), router(state.clone()));
+async fn accept(listener: &TcpListener, state: &AppState, router: Router, connections: &TaskTracker) {
+    let limits = *state.limits();
     let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
                     // Its client sees that the connection was closed and may come again.
+                    state.metrics().refused(Refusal::Connections);
                     tracing::warn!(most = limits.max_connections, "a connection too many was closed");
                     continue;
                 };
                 let router = router.clone().layer(Extension(ConnectInfo(peer)));
-                let served = connection(stream, router, limits, connections.watcher());
-                tokio::spawn(async move {
+                let served = connection(stream, router, limits, state.clone());
+                let metrics = state.metrics().clone();
+                connections.spawn(async move {
+                    metrics.connected();
                     served.await;
+                    metrics.disconnected();
                     drop(place);
                 });
             }
@@ -92,21 +107,27 @@ async fn accept(listener: &TcpListener, state: &AppState, connections: &Graceful
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: Limits, watcher: Watcher) {
+async fn connection(stream: TcpStream, router: Router, limits: Limits, state: AppState) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "small answers may wait for company");
     }
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    let mut builder = Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
     let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
-    // Not with upgrades: that waits without a limit for the first bytes, to tell the protocol from them.
-    let served = builder.serve_connection(stream, TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(served.into_owned()).await {
+    let served = builder.serve_connection(stream, TowerToHyperService::new(router)).with_upgrades();
+    let mut served = std::pin::pin!(served);
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        () = state.draining() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = outcome {
         tracing::debug!(error = %Error::internal("serve a connection").with_source(error).chain(), "it ended early");
     }
 }

@@ -9,6 +9,7 @@ mod strangers;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use agentkit_core::{Result, RunContext};
@@ -17,20 +18,26 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::audit::audit;
-pub(super) use self::authenticate::authenticate;
+pub(super) use self::authenticate::{authenticate, bearer};
 pub(super) use self::health::Dependency;
 use self::health::LastHealth;
 use self::limit::Limiter;
 pub use self::limit::Rates;
 pub(super) use self::limit::limit;
-pub(super) use self::permit::{Ask, Audit, Caller, Me, Own, Permit, Read, Review, Write};
+pub(super) use self::permit::{Ask, Audit, Caller, Me, Observe, Own, Permit, Read, Review, Write, owner_of};
 use self::strangers::Strangers;
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
+use crate::http::idempotency::Answers;
+use crate::http::runs::Runs;
 use crate::identity::Authenticator;
 use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
+use crate::telemetry::Metrics;
+
+/// Most WebSockets, whatever the limits say: as many as can be waited for at once.
+const MAX_SOCKETS: usize = 1 << 20;
 
 /// How much the service takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,6 +57,16 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client may go on without reading what it is sent.
     pub write_timeout: Duration,
+    /// Resumable runs of a tenant that are kept at once; beyond, the one that ended first is forgotten.
+    pub kept_runs: usize,
+    /// Most bytes of the events of a resumable run; one that has more is ended.
+    pub kept_run_bytes: usize,
+    /// How long a resumable run is kept after its end.
+    pub kept_run_time: Duration,
+    /// WebSockets open at once; more are refused with status 503.
+    pub max_sockets: usize,
+    /// How long a WebSocket may be open with nothing asked.
+    pub socket_idle: Duration,
     /// How much one may ask for.
     pub rates: Rates,
 }
@@ -64,6 +81,11 @@ impl Default for Limits {
             max_connections: 10_000,
             header_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(30),
+            kept_runs: 64,
+            kept_run_bytes: 1024 * 1024,
+            kept_run_time: Duration::from_mins(5),
+            max_sockets: 10_000,
+            socket_idle: Duration::from_mins(10),
             rates: Rates::default(),
         }
     }
@@ -82,16 +104,33 @@ struct Shared {
     limiter: Limiter,
     strangers: Strangers,
     health: LastHealth,
+    runs: Runs,
+    answers: Answers,
     limits: Limits,
+    metrics: Metrics,
     root: RunContext,
     slots: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     draining: CancellationToken,
+    /// Whether all of them could be used at some time.
+    started: AtomicBool,
 }
 
 impl AppState {
     /// Serves `services` within `limits` to those whom `authenticator` knows.
     #[must_use]
     pub fn new(services: Services, authenticator: Authenticator, limits: Limits) -> Self {
+        Self::measured(services, authenticator, limits, Metrics::new())
+    }
+
+    /// The same, counting into `metrics`.
+    #[must_use]
+    pub fn measured(
+        services: Services,
+        authenticator: Authenticator,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Self {
         let slots = limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
         let clock = Clock::system();
         Self(Arc::new(Shared {
@@ -101,12 +140,17 @@ impl AppState {
             limiter: Limiter::new(limits.rates),
             strangers: Strangers::new(),
             health: LastHealth::default(),
+            runs: Runs::new(limits),
+            answers: Answers::new(),
             services,
             authenticator,
             limits,
+            metrics,
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
+            sockets: Arc::new(Semaphore::new(limits.max_sockets.min(MAX_SOCKETS))),
             draining: CancellationToken::new(),
+            started: AtomicBool::new(false),
         }))
     }
 
@@ -156,6 +200,10 @@ impl AppState {
         Erasure { services, people, clock, wait: limits.request_timeout + KNOWN }
     }
 
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.0.limits
     }
@@ -177,6 +225,27 @@ impl AppState {
 
     pub(super) fn slots(&self) -> &Arc<Semaphore> {
         &self.0.slots
+    }
+
+    /// The answers that were given to requests with keys.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.0.answers
+    }
+
+    pub(super) fn sockets(&self) -> &Arc<Semaphore> {
+        &self.0.sockets
+    }
+
+    /// Completes when every WebSocket is closed.
+    pub(super) async fn sockets_are_closed(&self) {
+        let all = self.0.limits.max_sockets.min(MAX_SOCKETS);
+        // The semaphore is never closed.
+        let _ = self.0.sockets.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+    }
+
+    /// Completes when the service is asked to stop.
+    pub(super) async fn draining(&self) {
+        self.0.draining.cancelled().await;
     }
 
     /// Completes the shutdown grace after draining began.

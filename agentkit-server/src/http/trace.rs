@@ -2,12 +2,16 @@
 
 use agentkit_core::TraceContext;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
+use super::measure;
+use super::openai;
 use super::problem::{Problem, ProblemKind};
+use crate::telemetry::{REQUEST, continued};
 
 /// Headers of every answer that does not have its own.
 const PROTECTION: [(HeaderName, &str); 6] = [
@@ -21,17 +25,45 @@ const PROTECTION: [(HeaderName, &str); 6] = [
 
 /// Runs the request in its trace and renders what went wrong.
 pub(super) async fn trace(mut request: Request, next: Next) -> Response {
-    let trace = incoming(request.headers()).unwrap_or_else(TraceContext::fresh);
-    let path = request.uri().path().to_owned();
-    let span = tracing::info_span!("request", method = %request.method(), path, trace_id = trace.trace_id());
+    let (path, span) = (request.uri().path().to_owned(), span(&request));
+    let caller = incoming(request.headers());
+    let trace = continued(&span, caller.as_ref()).or(caller).unwrap_or_else(TraceContext::fresh);
+    span.record("agentkit.trace_id", trace.trace_id());
     request.extensions_mut().insert(trace);
     let begun = std::time::Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
-    let response = with_document(response, &path, &trace);
-    span.in_scope(|| {
-        tracing::debug!(status = response.status().as_u16(), elapsed = ?begun.elapsed(), "answered");
-    });
+    let mut response = with_document(response, &path, &trace);
+    if openai::speaks(&path) {
+        openai::name(&mut response, &trace);
+    }
+    told(&span, response.status());
+    span.in_scope(|| tracing::debug!(path, elapsed = ?begun.elapsed(), "answered"));
     protected(response)
+}
+
+/// The span of a request, by OpenTelemetry's conventions for HTTP servers. It is no error, but belongs to every log line
+/// that is written within, and so has to stand in every log.
+fn span(request: &Request) -> Span {
+    let (method, route) = (measure::method(request.method()), measure::route(request));
+    tracing::error_span!(
+        REQUEST,
+        otel.name = format_args!("{method} {}", route.as_deref().unwrap_or_default()),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        "error.type" = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        agentkit.trace_id = Empty,
+    )
+}
+
+fn told(span: &Span, status: StatusCode) {
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// The trace of the caller, if it sent a well-formed one.
@@ -49,7 +81,11 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         let kind = ProblemKind::of_status(status);
         Problem::new(kind, format!("the request was refused with status {status}"))
     });
-    let mut rendered = problem.render(path, &trace.trace_id());
+    let mut rendered = match openai::speaks(path) {
+        true => openai::render(&problem),
+        false => problem.render(path, &trace.trace_id()),
+    };
+    rendered.extensions_mut().insert(problem.kind());
     let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
     let told = response.headers().iter().filter(|(name, _)| tells(name));
     rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));

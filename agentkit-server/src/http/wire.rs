@@ -30,10 +30,22 @@ pub(super) struct ChatRequest {
     /// Answer with a stream of server-sent events. Left out, the Accept header decides.
     #[serde(default)]
     pub(super) stream: Option<bool>,
+    /// Let the run go on without its client, who may come back to it; only together with a stream.
+    #[serde(default)]
+    pub(super) resumable: Option<bool>,
     /// Which collection of documents to ask; `default` if left out.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub(super) collection: Option<CollectionName>,
+}
+
+/// Where to go on with a run.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FollowRun {
+    /// The number of the event that the client had last; the header `Last-Event-ID` counts more.
+    pub(super) starting_after: Option<u64>,
 }
 
 /// A search for passages.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentkit_core::{
     CollectionName, Error, ErrorKind, Result, RunContext, StateChange, StateCondition, StateQuery,
-    StateSpace, StateStore, TenantId,
+    StateSpace, StateStore, TenantId, telemetry,
 };
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,9 @@ impl Keys {
     /// # Errors
     /// Unauthorized if the key is unknown, expired or revoked, or what the store says.
     pub async fn verify(&self, key: &ApiKey, ctx: &RunContext) -> Result<Principal> {
-        let record = match self.believed.get(key.id()) {
+        let believed = self.believed.get(key.id());
+        telemetry::looked_up("api_keys", believed.is_some());
+        let record = match believed {
             Some(record) => Some(record),
             None => self.read(key.id(), ctx).await?,
         };

@@ -52,24 +52,40 @@ pub(crate) struct Server {
     pub(crate) url: String,
     /// The key of the first start; empty at later ones.
     pub(crate) key: String,
+    /// Where metrics are read without a credential, if that was set.
+    pub(crate) operators: String,
 }
 
 impl Server {
     pub(crate) fn start(folder: &Folder) -> Self {
+        Self::with(folder, &[])
+    }
+
+    /// A server with these variables in its environment.
+    pub(crate) fn with(folder: &Folder, variables: &[(&str, &str)]) -> Self {
         let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        command.envs(variables.iter().copied());
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // Ends the child also when an assertion below fails.
-        let mut server = Self { child, url: String::new(), key: String::new() };
+        let mut server = Self { child, url: String::new(), key: String::new(), operators: String::new() };
         for line in lines {
             let said: Value = serde_json::from_str(&line.unwrap()).unwrap();
             if said["event"] == "serving" {
                 said["url"].as_str().unwrap().clone_into(&mut server.url);
                 return server;
             }
-            said["key"].as_str().unwrap().clone_into(&mut server.key);
+            match said["event"].as_str() {
+                Some("metrics") => said["url"].as_str().unwrap().clone_into(&mut server.operators),
+                _ => said["key"].as_str().unwrap().clone_into(&mut server.key),
+            }
         }
         panic!("the server ended before it served");
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as the system does, without a warning.
@@ -80,7 +96,7 @@ impl Server {
 
     /// Asks it to stop, as a supervisor would, and waits.
     #[cfg(unix)]
-    fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         self.child.wait().unwrap().code()

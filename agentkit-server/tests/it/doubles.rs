@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use agentkit_core::testing::WindowMemory;
+use agentkit_core::testing::{HashingEmbedder, WindowMemory};
 use agentkit_core::{
-    Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, DocumentId, Error, ErrorKind,
-    Explanation, Hit, Leg, LegExplanation, Locator, Memory, MemoryState, Message, Outcome, Passage, Result,
-    Retriever, RunContext, SearchRequest, SearchResponse, SessionKey, Source, Span, TenantScope, Usage,
+    Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, CollectionName, DocumentId, Error,
+    ErrorKind, Explanation, Hit, Leg, LegExplanation, Locator, Memory, MemoryState, Message, Outcome,
+    Passage, Result, Retriever, RunContext, SearchRequest, SearchResponse, SessionKey, Source, Span,
+    TenantScope, Usage,
 };
 use agentkit_rag::SourceDocument;
-use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, Upserted};
+use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, StoreTotals, Upserted};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
@@ -32,6 +33,8 @@ pub(crate) struct DoubleAgent {
     pub(crate) running: Arc<AtomicUsize>,
     /// A permit comes whenever a run begins or ends.
     pub(crate) changed: Arc<Semaphore>,
+    /// What it was asked.
+    pub(crate) asked: Mutex<Vec<AgentInput>>,
     /// Where turns go.
     memory: Arc<WindowMemory>,
 }
@@ -62,6 +65,7 @@ impl DoubleAgent {
 impl Agent for DoubleAgent {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        self.asked.lock().unwrap().push(input.clone());
         match input.message.as_str() {
             "refuse" => return Err(Error::new(ErrorKind::Unavailable, "the model is away")),
             "panic" => panic!("the double was told to panic"),
@@ -212,10 +216,29 @@ impl DocumentStore for DoubleDocuments {
         Ok(here.map(|(_, document)| entry(document)).take(limit).collect())
     }
 
-    async fn stats(&self, _scope: &TenantScope, _ctx: &RunContext) -> Result<StoreStats> {
+    async fn collections(&self, scope: &TenantScope, _ctx: &RunContext) -> Result<Vec<CollectionName>> {
         self.check()?;
+        let kept = self.kept.lock().unwrap();
+        let home = format!("{}/", scope.tenant());
+        let mut names: Vec<_> = kept
+            .keys()
+            .filter_map(|(place, _)| place.strip_prefix(&home))
+            .map(|name| CollectionName::new(name).unwrap())
+            .collect();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn stats(&self, scope: &TenantScope, _ctx: &RunContext) -> Result<StoreStats> {
+        self.check()?;
+        let kept = self.kept.lock().unwrap();
+        let documents = kept.keys().filter(|(place, _)| *place == partition(scope)).count() as u64;
+        Ok(StoreStats { documents, chunks: documents, generation: documents.min(1) })
+    }
+
+    async fn totals(&self, _ctx: &RunContext) -> Result<StoreTotals> {
         let documents = self.kept.lock().unwrap().len() as u64;
-        Ok(StoreStats { documents, chunks: documents, generation: 1 })
+        Ok(StoreTotals { collections: 1, documents, chunks: documents, generation: 1 })
     }
 }
 
@@ -233,7 +256,8 @@ impl Default for Doubles {
     fn default() -> Self {
         let memory = Arc::new(WindowMemory::new());
         let changed = Arc::new(Semaphore::new(0));
-        let agent = DoubleAgent { running: Arc::default(), changed, memory: memory.clone() };
+        let agent =
+            DoubleAgent { running: Arc::default(), changed, asked: Mutex::default(), memory: memory.clone() };
         Self {
             agent: Arc::new(agent),
             retriever: Arc::default(),
@@ -250,6 +274,7 @@ impl Doubles {
             agent: self.agent.clone(),
             retriever: self.retriever.clone(),
             memory: self.memory.clone(),
+            embedder: Arc::new(HashingEmbedder::new()),
             documents: self.documents.clone(),
             state: self.state.clone(),
         }

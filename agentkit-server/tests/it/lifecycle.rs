@@ -31,7 +31,28 @@ async fn a_client_that_leaves_cancels_its_run() {
     }
 }
 
-#[tokio::test]
+/// Lets what was seen of the dependencies go stale.
+async fn later() {
+    tokio::time::advance(Duration::from_secs(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_start_is_over_once_everything_could_be_used_and_stays_so() {
+    let service = Service::new();
+    let fails = |kind| *service.doubles.documents.failure.lock().unwrap() = kind;
+    fails(Some(agentkit_core::ErrorKind::Unavailable));
+    assert_eq!(service.get("/health/startup").await.problem(503, "unavailable"), "not ready: index");
+    fails(None);
+    service.get("/health/startup").await.problem(503, "unavailable");
+    later().await;
+    assert_eq!(service.get("/health/startup").await.json()["status"], "started");
+    fails(Some(agentkit_core::ErrorKind::Unavailable));
+    later().await;
+    service.get("/health/ready").await.problem(503, "unavailable");
+    assert_eq!(service.get("/health/startup").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_names_what_fails_and_turns_away_while_draining() {
     let service = Service::new();
     let ready = service.get("/health/ready").await.json();
@@ -39,12 +60,11 @@ async fn readiness_names_what_fails_and_turns_away_while_draining() {
     assert_eq!(ready["dependencies"][0]["name"], "index");
     assert_eq!(ready["dependencies"][1]["name"], "sessions");
     assert_eq!(ready["dependencies"][2]["name"], "state");
+    assert_eq!(ready["dependencies"][3]["name"], "model");
 
     *service.doubles.documents.failure.lock().unwrap() = Some(agentkit_core::ErrorKind::Corrupt);
     assert_eq!(service.get("/health/ready").await.status, 200, "the stores are read once a second at most");
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(1)).await;
-    tokio::time::resume();
+    later().await;
     let failing = service.get("/health/ready").await;
     assert_eq!(failing.problem(503, "unavailable"), "not ready: index");
     assert_eq!(failing.json()["dependencies"][0]["status"], "failed");

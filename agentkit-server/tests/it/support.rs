@@ -40,6 +40,10 @@ impl Service {
         Self { doubles, state, router }
     }
 
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         read(self.start(request).await).await
     }

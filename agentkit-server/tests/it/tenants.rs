@@ -35,6 +35,8 @@ struct Stage {
     router: axum::Router,
     tenants: Vec<Tenant>,
     random: Rng,
+    /// The resumable run that was begun last.
+    last_run: String,
 }
 
 impl Stage {
@@ -63,7 +65,14 @@ impl Stage {
             tenants.push(Tenant { name, keys: all, canary: format!("canary{name}{seed}"), seen: 0 });
         }
         let router = router(AppState::new(services, Authenticator::required(keys), limits));
-        Self { _folder: folder, engine, router, tenants, random: Rng::with_seed(seed) }
+        Self {
+            _folder: folder,
+            engine,
+            router,
+            tenants,
+            random: Rng::with_seed(seed),
+            last_run: "none".into(),
+        }
     }
 
     /// One random request of one tenant, whose answer must not hold the other's word.
@@ -74,6 +83,9 @@ impl Stage {
         let asked = self.request(&own);
         let what = format!("{} {} as {role} of {}", asked.method(), asked.uri(), self.tenants[who].name);
         let answer = self.send(&key, asked).await;
+        if let Some(run) = answer.headers.get("agentkit-run") {
+            run.to_str().unwrap().clone_into(&mut self.last_run);
+        }
         let text = format!("{:?} {}", answer.headers, answer.body);
         assert!(!text.contains(&other), "{what} told what is not theirs: {text}");
         assert!(answer.status.as_u16() < 500, "{what}: {text}");
@@ -96,7 +108,7 @@ impl Stage {
             request(method, &path, "application/json", body.to_string())
         };
         let document = format!("/documents/{id}?collection={collection}");
-        match random.u8(..22) {
+        match random.u8(..28) {
             0..=3 => {
                 let text = format!("The lamp is {own}. The kettle is {own} as well.");
                 let fields = json!({"word": own});
@@ -118,8 +130,14 @@ impl Stage {
             10..=12 => {
                 let message = format!("What is the lamp? {own}");
                 let (stream, collection) = (random.bool(), collection);
-                let ask = json!({"message": message, "session_id": session, "stream": stream, "collection": collection});
-                with(Method::POST, "/chat".into(), ask)
+                let resumable = stream && random.bool();
+                let ask = json!({"message": message, "session_id": session, "stream": stream, "collection": collection, "resumable": resumable});
+                let mut asked = with(Method::POST, "/chat".into(), ask);
+                if !stream && random.bool() {
+                    let key = ["one", "two", "three"][random.usize(..3)];
+                    asked.headers_mut().insert("idempotency-key", key.parse().unwrap());
+                }
+                asked
             }
             13 => bare(Method::GET, "/sessions".into()),
             14 => {
@@ -139,7 +157,39 @@ impl Stage {
             17 => bare(Method::GET, ["/me", "/me/export"][random.usize(..2)].into()),
             18 => bare(Method::GET, "/audit?limit=1000".into()),
             19 | 20 => call(random, &id, own, collection),
+            // A run of whichever of the two began the last one.
+            24 | 25 => bare(Method::GET, format!("/chat/{}/events", self.last_run)),
+            21..=23 => over_openai(random, own, collection),
             _ => bare(Method::GET, ["/health/ready", "/openapi.json", "/nowhere"][random.usize(..3)].into()),
+        }
+    }
+}
+
+/// A request of a client of OpenAI.
+fn over_openai(random: &mut Rng, own: &str, collection: &str) -> Request<Body> {
+    let with = |path: &str, body: serde_json::Value| {
+        request(Method::POST, path, "application/json", body.to_string())
+    };
+    match random.u8(..5) {
+        0 => request(Method::GET, "/v1/models", "", Body::empty()),
+        1 => with("/v1/embeddings", json!({"model": "agentkit/hashing", "input": own})),
+        2 => {
+            let (conversation, stream) = (["talk", "chat"][random.usize(..2)], random.bool());
+            let input = format!("What is the kettle? {own}");
+            let ask =
+                json!({"model": collection, "input": input, "conversation": conversation, "stream": stream});
+            with("/v1/responses", ask)
+        }
+        _ => {
+            let said = |role: &str, text: String| json!({"role": role, "content": text});
+            let messages = [
+                said("system", format!("Say {own}.")),
+                said("user", format!("What is the kettle? {own}")),
+                said("assistant", own.to_owned()),
+                said("user", format!("What is the lamp? {own}")),
+            ];
+            let stream = random.bool();
+            with("/v1/chat/completions", json!({"model": collection, "messages": messages, "stream": stream}))
         }
     }
 }

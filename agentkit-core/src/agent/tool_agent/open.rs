@@ -70,14 +70,26 @@ async fn settings(
     Ok(settings)
 }
 
-/// The session's latest messages, beginning with the user.
+/// What was said before, or the session's latest messages, beginning with the user.
 async fn recalled(parts: &Parts, input: &AgentInput, ctx: &RunContext) -> Result<Vec<Message>> {
-    let (Some(memory), Some(session)) = (&parts.memory, &input.session) else { return Ok(Vec::new()) };
+    let mut said = said(&input.history);
+    let (Some(memory), Some(session), false) = (&parts.memory, &input.session, input.tells_turns()) else {
+        return Ok(said);
+    };
     let key = SessionKey::new(input.scope.clone(), session.clone());
     let mut messages = ctx.run(memory.recall(&key, parts.recalled, ctx)).await?;
     // Some models want the user to speak first.
     let first = messages.iter().position(|message| message.role == Role::User).unwrap_or(messages.len());
-    Ok(messages.split_off(first))
+    said.extend(messages.split_off(first));
+    Ok(said)
+}
+
+/// What the application says first, and then the conversation, beginning with the user.
+fn said(history: &[Message]) -> Vec<Message> {
+    let (mut said, turns): (Vec<_>, Vec<_>) =
+        history.iter().cloned().partition(|message| message.role == Role::System);
+    said.extend(turns.into_iter().skip_while(|message| message.role != Role::User));
+    said
 }
 
 /// The name given; or the key of the call that this run is part of, so that a repeated call has repeated keys; or

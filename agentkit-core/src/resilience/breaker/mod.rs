@@ -125,6 +125,10 @@ impl<E: Embedder + ?Sized> Embedder for CircuitBreaker<E> {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.inner.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         let mut pending = self.admit(ctx)?;
         let result = self.inner.embed(side, texts, ctx).await;

@@ -16,6 +16,7 @@ use crate::context::RunContext;
 use crate::error::{Error, Result};
 use crate::model::{ChatEvent, ChatModel, ChatRequest, ChatStream, ModelInfo};
 use crate::stream::Emitter;
+use crate::telemetry;
 
 /// Bytes of requests and answers that are kept unless another number is asked for.
 const CAPACITY: u64 = 64 * 1024 * 1024;
@@ -127,7 +128,9 @@ impl<M: ChatModel + ?Sized + 'static> ChatModel for Cached<M> {
         ctx.check()?;
         let key = key(&request)?;
         let ctx = ctx.clone();
-        if let Some(answer) = self.remembered(&key) {
+        let remembered = self.remembered(&key);
+        telemetry::looked_up("answers", remembered.is_some());
+        if let Some(answer) = remembered {
             return Ok(ChatStream::generate(|out| async move { ctx.run(replay(answer, out)).await }));
         }
         let flight = self.join(&key, request, &ctx);

@@ -162,6 +162,10 @@ impl<E: Embedder + ?Sized> Embedder for RateLimit<E> {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, text: &str) -> f32 {
+        self.inner.familiarity(text)
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         let counted = if self.buckets.tokens.is_some() { texts.as_slice() } else { &[] };
         let tokens: usize = counted.iter().map(|text| self.inner.count_tokens(text)).sum();

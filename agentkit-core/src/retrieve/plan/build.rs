@@ -3,8 +3,8 @@
 use super::{Boosts, CANDIDATES, DIVERSIFIED, Expansion, Fusion, Matching, RERANKED, SearchPlan};
 use crate::retrieve::filter::Filter;
 
-/// How much the dense and the lexical leg count in the default plan; see `docs/adr/0029-fusion-that-notices.md`.
-const HYBRID: [f32; 2] = [0.75, 0.25];
+/// How much the dense and the lexical leg count in the default plan; see `docs/adr/0033-familiar-words.md`.
+const HYBRID: [f32; 2] = [0.85, 0.15];
 
 impl SearchPlan {
     /// Nearest vectors only.
@@ -39,7 +39,8 @@ impl SearchPlan {
         Self::Lexical { candidates: CANDIDATES, matching, boosts: Boosts::default() }
     }
 
-    /// Both legs, fused by relative scores: the leg that tells passages apart decides.
+    /// Both legs, fused by relative scores: the leg that tells passages apart decides, and vectors count as much as the model
+    /// knows the question's words.
     #[must_use]
     pub fn hybrid() -> Self {
         Self::Fuse {

@@ -20,7 +20,7 @@ pub enum Fusion {
     },
     /// Scores relative to the best of the input, from the lowest score its method can give (Bruch, Gai and Ingber, "An Analysis of
     /// Fusion Functions for Hybrid Retrieval", TOIS 2023). An input whose hits all score about the same hardly orders
-    /// anything.
+    /// anything, and vectors count by how well the model [knows the question's words](crate::Embedder::familiarity).
     Relative,
     /// Scores from the lowest to the highest of the input's candidates, as 0 to 1. It stretches differences that mean
     /// nothing.
@@ -54,6 +54,8 @@ pub struct InputRange {
     pub lowest: f32,
     /// Whether there is more than was taken, so that what is missing may score as much as the last.
     pub is_cut: bool,
+    /// How much its scores mean, 0 to 1: how well the embedding model knows the question's words, and 1 for anything else.
+    pub trust: f32,
 }
 
 impl Fusion {
@@ -78,6 +80,12 @@ impl Fusion {
         }
         // All score the same, which is the best there is.
         Some(Scale { zero: best - 1.0, span: 1.0 })
+    }
+
+    /// How much an input counts that is to count `weight`: what goes by scores counts by how much they mean.
+    #[must_use]
+    pub fn weight(&self, weight: f32, range: InputRange) -> f32 {
+        if matches!(self, Self::Relative) { weight * range.trust } else { weight }
     }
 
     /// The share of a hit with this rank, counted from 1, and this score.
@@ -117,7 +125,7 @@ fn rrf_k() -> f32 {
 mod tests {
     use super::*;
 
-    const COSINES: InputRange = InputRange { lowest: -1.0, is_cut: true };
+    const COSINES: InputRange = InputRange { lowest: -1.0, is_cut: true, trust: 1.0 };
 
     fn shares(fusion: Fusion, scores: &[f32], range: InputRange) -> Vec<f32> {
         let scale = fusion.scale(scores, range);
@@ -128,7 +136,7 @@ mod tests {
 
     #[test]
     fn each_method_gives_the_shares_of_its_definition() {
-        let sums = InputRange { lowest: 0.0, is_cut: false };
+        let sums = InputRange { lowest: 0.0, is_cut: false, trust: 1.0 };
         assert_eq!(shares(Fusion::default(), &[9.0, 1.0], COSINES), [0.016, 0.016]);
         assert_eq!(
             shares(Fusion::Relative, &[0.6, 0.2], COSINES),
@@ -151,7 +159,10 @@ mod tests {
     #[test]
     fn equal_scores_and_no_scores_have_shares_all_the_same() {
         for fusion in [Fusion::Relative, Fusion::MinMax, Fusion::Distribution] {
-            assert_eq!(shares(fusion, &[0.5, 0.5], InputRange { lowest: 0.5, is_cut: true }), [1.0, 1.0]);
+            assert_eq!(
+                shares(fusion, &[0.5, 0.5], InputRange { lowest: 0.5, is_cut: true, trust: 1.0 }),
+                [1.0, 1.0]
+            );
             assert!(shares(fusion, &[], COSINES).is_empty());
         }
     }

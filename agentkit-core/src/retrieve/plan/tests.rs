@@ -38,7 +38,7 @@ fn only_what_is_unusual_is_said_in_json() {
     assert_eq!(json(&SearchPlan::lexical()), r#"{"lexical":{"candidates":100}}"#);
     assert_eq!(
         json(&SearchPlan::hybrid()),
-        r#"{"fuse":{"method":"relative","weights":[0.75,0.25],"inputs":[{"dense":{"candidates":100}},{"lexical":{"candidates":100}}]}}"#
+        r#"{"fuse":{"method":"relative","weights":[0.85,0.15],"inputs":[{"dense":{"candidates":100}},{"lexical":{"candidates":100}}]}}"#
     );
 }
 

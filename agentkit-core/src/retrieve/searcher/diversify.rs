@@ -25,7 +25,7 @@ pub(super) fn diversify(mut found: Found, lambda: f32) -> Found {
         chosen.entry.derive(score, |from| Derivation::Diversified { lambda, scale, likeness, from });
         found.ranking.entries.push(chosen.entry);
     }
-    found.ranking.range = InputRange { lowest: lambda - 1.0, is_cut: true };
+    found.ranking.range = InputRange { lowest: lambda - 1.0, is_cut: true, trust: 1.0 };
     found
 }
 

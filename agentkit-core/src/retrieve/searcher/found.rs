@@ -14,6 +14,8 @@ pub(super) struct Found {
     pub(super) hits: BTreeMap<ChunkId, Hit>,
     pub(super) matches: u64,
     pub(super) generation: u64,
+    /// What was searched for, each once, if it was told.
+    pub(super) queries: Vec<String>,
 }
 
 impl Found {
@@ -29,9 +31,9 @@ impl Found {
             entries.push(Ranked { key: hit.passage.chunk_id.clone(), score: hit.score, legs, derivation });
             hits.insert(hit.passage.chunk_id.clone(), hit);
         }
-        let range = InputRange { lowest: lowest(part), is_cut };
-        let (matches, generation) = (response.matches, response.generation);
-        Self { ranking: Ranking { entries, range }, hits, matches, generation }
+        let range = InputRange { lowest: lowest(part), is_cut, trust: 1.0 };
+        let (matches, generation, queries) = (response.matches, response.generation, response.queries);
+        Self { ranking: Ranking { entries, range }, hits, matches, generation, queries }
     }
 
     /// The same as found by a retriever of this name, whose own computation means nothing to others.
@@ -44,10 +46,14 @@ impl Found {
 
     pub(super) fn fuse(method: Fusion, weights: &[f32], inputs: Vec<Self>) -> Self {
         let mut all = Self {
-            ranking: Ranking { entries: Vec::new(), range: InputRange { lowest: 0.0, is_cut: false } },
+            ranking: Ranking {
+                entries: Vec::new(),
+                range: InputRange { lowest: 0.0, is_cut: false, trust: 1.0 },
+            },
             hits: BTreeMap::new(),
             matches: 0,
             generation: 0,
+            queries: Vec::new(),
         };
         let mut rankings = Vec::with_capacity(inputs.len());
         for input in inputs {
@@ -55,6 +61,11 @@ impl Found {
             all.hits.extend(input.hits);
             all.matches = all.matches.max(input.matches);
             all.generation = all.generation.max(input.generation);
+            for query in input.queries {
+                if !all.queries.contains(&query) {
+                    all.queries.push(query);
+                }
+            }
         }
         all.ranking = Ranking::fuse(method, weights, rankings);
         all
@@ -82,7 +93,7 @@ impl Found {
             entry.derive(score, |from| Derivation::Reranked { reranker: reranker.to_owned(), score, from });
         }
         sort(&mut self.ranking.entries);
-        self.ranking.range = InputRange { lowest: f32::INFINITY, is_cut: true };
+        self.ranking.range = InputRange { lowest: f32::INFINITY, is_cut: true, trust: 1.0 };
         self
     }
 

@@ -155,10 +155,13 @@ impl Run<'_> {
             return self.base.search(self.request, self.ctx).await;
         }
         let (plan, filter) = (&self.request.plan, self.request.filter.as_ref());
-        let found = self.find(plan, filter, self.request.top_k).await?;
+        let mut found = self.find(plan, filter, self.request.top_k).await?;
         let (matches, generation) = (found.matches, found.generation);
+        let queries = std::mem::take(&mut found.queries);
         let hits = found.into_hits().skip(self.request.offset).take(self.request.top_k).collect();
-        Ok(SearchResponse::new(hits, matches, generation))
+        let mut response = SearchResponse::new(hits, matches, generation);
+        response.queries = queries;
+        Ok(response)
     }
 
     /// The best of a plan, at least `want` of them if it has as many.
@@ -225,6 +228,7 @@ impl Run<'_> {
         request.top_k = want;
         request.filter = filter.cloned();
         request.plan = plan.clone();
+        request.conversation = self.request.conversation.clone();
         request.generation = self.request.generation;
         let response = retriever.search(&request, self.ctx).await?;
         Ok(Found::new(response, part, want))

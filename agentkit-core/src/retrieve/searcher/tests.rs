@@ -25,6 +25,21 @@ impl Retriever for Backwards {
     }
 }
 
+/// Searches for the last turn in place of the question.
+struct LastTurn(Arc<dyn Retriever>);
+
+#[async_trait]
+impl Retriever for LastTurn {
+    async fn search(&self, request: &SearchRequest, ctx: &RunContext) -> Result<SearchResponse> {
+        let last = request.conversation.messages.last().map(crate::Message::joined_text);
+        let mut turned = request.clone();
+        turned.text = last.unwrap_or_default();
+        let mut response = self.0.search(&turned, ctx).await?;
+        response.queries.push(turned.text);
+        Ok(response)
+    }
+}
+
 /// A reranker that breaks its contract.
 struct Short;
 
@@ -178,5 +193,25 @@ mod derivations {
                 prop_assert!(in_order, "{:?} before {:?}", a, b);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn the_conversation_goes_down_every_plan_and_what_was_searched_for_comes_back() {
+    let base = MemoryRetriever::new();
+    base.add_text(&TenantScope::local(), "a", TEXTS[0].1, &Metadata::new()).unwrap();
+    let searcher = Searcher::new(Arc::new(LastTurn(Arc::new(base))));
+    let before = crate::Conversation::new(vec![crate::Message::user("green tea")]);
+    for plan in [
+        SearchPlan::lexical(),
+        SearchPlan::lexical().diversify(0.5),
+        SearchPlan::fuse(
+            Fusion::default(),
+            [SearchPlan::lexical().diversify(0.5), SearchPlan::dense().limit(1)],
+        ),
+    ] {
+        let request = SearchRequest::new(TenantScope::local(), "and black?").plan(plan);
+        let found = searcher.search(&request.conversation(before.clone()), &RunContext::new()).await.unwrap();
+        assert_eq!((found.hits.len(), found.queries), (1, vec!["green tea".to_owned()]));
     }
 }

@@ -17,6 +17,7 @@ const NORM_TOLERANCE: f32 = 1e-3;
 pub async fn embedder(embedder: &dyn Embedder) {
     identity_is_constant(embedder);
     tokens_grow_with_the_text(embedder);
+    familiarity_is_a_share(embedder);
     for side in [EmbedSide::Query, EmbedSide::Document] {
         vectors_are_sound_and_independent_of_the_batch(embedder, side).await;
         let none = embed(embedder, side, &[]).await;
@@ -43,6 +44,14 @@ fn identity_is_constant(embedder: &dyn Embedder) {
     assert!(identity.dimension > 0, "the identity's dimension is 0");
     assert!(identity.max_tokens > 0, "the identity's max_tokens is 0");
     assert_eq!(identity, embedder.identity(), "the identity changed between two calls");
+}
+
+fn familiarity_is_a_share(embedder: &dyn Embedder) {
+    for text in texts() {
+        let share = embedder.familiarity(&text);
+        let start: String = text.chars().take(20).collect();
+        assert!((0.0..=1.0).contains(&share), "the familiarity of {start:?}… is {share}");
+    }
 }
 
 fn tokens_grow_with_the_text(embedder: &dyn Embedder) {

@@ -10,7 +10,7 @@ use agentkit_core::resilience::{
 use agentkit_core::testing::{HashingEmbedder, ScriptedModel, conformance};
 use agentkit_core::{ChatModel, Embedder, ModelInfo};
 
-use super::s;
+use super::{FlakyEmbedder, s};
 
 fn timeouts() -> TimeoutOptions {
     TimeoutOptions::default().first(s(60)).idle(s(60)).total(s(600))
@@ -44,10 +44,9 @@ async fn wrapped_models_conform() {
     }
 }
 
-#[tokio::test]
-async fn wrapped_embedders_conform() {
-    let inner = || Arc::new(HashingEmbedder::new());
-    let wrapped: [Arc<dyn Embedder>; 7] = [
+/// Each wrapper around an embedder.
+fn wrapped<E: Embedder + 'static>(inner: impl Fn() -> Arc<E>) -> [Arc<dyn Embedder>; 7] {
+    [
         Arc::new(Timeout::new(inner(), timeouts())),
         Arc::new(Retry::new(inner(), RetryOptions::default())),
         Arc::new(CircuitBreaker::new(inner(), BreakerOptions::default())),
@@ -55,8 +54,19 @@ async fn wrapped_embedders_conform() {
         Arc::new(RateLimit::new(inner(), rates())),
         Arc::new(Hedge::new(inner(), HedgeOptions::new(s(60)))),
         Arc::new(FallbackEmbedder::new(inner(), [inner() as Arc<dyn Embedder>]).unwrap()),
-    ];
-    for embedder in wrapped {
+    ]
+}
+
+#[test]
+fn wrapped_embedders_know_the_words_that_the_embedder_knows() {
+    for embedder in wrapped(|| FlakyEmbedder::new(0, s(0))) {
+        assert_eq!(embedder.familiarity("tea"), 0.25);
+    }
+}
+
+#[tokio::test]
+async fn wrapped_embedders_conform() {
+    for embedder in wrapped(|| Arc::new(HashingEmbedder::new())) {
         conformance::embedder(&*embedder).await;
         assert_eq!(embedder.identity(), HashingEmbedder::new().identity());
         assert_eq!(embedder.count_tokens("two words"), 2);

@@ -103,6 +103,10 @@ impl Embedder for FlakyEmbedder {
         self.inner.count_tokens(text)
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        0.25
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         ctx.sleep(self.pause).await?;

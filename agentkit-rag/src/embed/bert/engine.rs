@@ -10,8 +10,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use agentkit_core::{Error, ErrorKind, Result, RunContext};
+use agentkit_core::{Error, ErrorKind, Result, RunContext, telemetry};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -86,6 +87,7 @@ pub(super) struct Engine {
 
 #[derive(Debug)]
 struct Lane {
+    name: &'static str,
     waiting: Mutex<VecDeque<Job>>,
     permits: Arc<Semaphore>,
 }
@@ -94,6 +96,7 @@ struct Lane {
 struct Job {
     texts: Texts,
     ctx: RunContext,
+    since: Instant,
     reply: oneshot::Sender<Result<Vec<Vec<f32>>>>,
 }
 
@@ -110,14 +113,18 @@ impl Job {
 impl Engine {
     /// An engine that uses at most `threads` threads for each of queries and bulk work.
     pub(super) fn new(encoder: Encoder, threads: usize) -> Self {
-        let lane = || Lane { waiting: Mutex::default(), permits: Arc::new(Semaphore::new(threads.max(1))) };
-        Self { encoder, short: lane(), bulk: lane(), scratch: Mutex::default() }
+        let lane = |name| Lane {
+            name,
+            waiting: Mutex::default(),
+            permits: Arc::new(Semaphore::new(threads.max(1))),
+        };
+        Self { encoder, short: lane("short"), bulk: lane("bulk"), scratch: Mutex::default() }
     }
 
     /// Computes the vectors of `texts`, which should have at most [`BATCH_TOKENS`] tokens together.
     pub(super) async fn run(self: &Arc<Self>, texts: Texts, ctx: &RunContext) -> Result<Vec<Vec<f32>>> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { texts, ctx: ctx.clone(), reply };
+        let job = Job { texts, ctx: ctx.clone(), since: Instant::now(), reply };
         let short = job.tokens() <= SHORT_TOKENS;
         self.lane(short).push(job)?;
         self.start(short);
@@ -221,6 +228,11 @@ impl Lane {
                 break;
             }
             jobs.extend(waiting.pop_front());
+        }
+        let left = waiting.len();
+        drop(waiting);
+        for job in &jobs {
+            telemetry::dequeued(self.name, job.since.elapsed(), left);
         }
         jobs
     }

@@ -6,6 +6,7 @@ mod counts;
 mod cross;
 mod encoder;
 mod engine;
+mod familiar;
 mod kernel;
 mod kernel8;
 mod late;
@@ -176,6 +177,11 @@ impl Embedder for BertEmbedder {
 
     fn count_tokens(&self, text: &str) -> usize {
         self.shared.tokens.count(text)
+    }
+
+    /// Of the text's first eight thousand bytes.
+    fn familiarity(&self, text: &str) -> f32 {
+        familiar::share(&self.shared.tokens, text)
     }
 
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {

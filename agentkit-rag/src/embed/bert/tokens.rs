@@ -13,6 +13,8 @@ const PIECE_BYTES: usize = 8 << 10;
 /// A run without any white space is cut here at the latest.
 const LONGEST_PIECE_BYTES: usize = 64 << 10;
 
+/// What the BERT family calls what its vocabulary does not have.
+const UNKNOWN: [&str; 2] = ["[UNK]", "<unk>"];
 /// Longer words are counted anew each time.
 const LONGEST_KNOWN_WORD: usize = 64;
 
@@ -24,6 +26,38 @@ pub(super) struct Tokens {
     tail: Vec<u32>,
     longest: usize,
     counts: Counts,
+    /// The token that stands for what the vocabulary does not have.
+    unknown: Option<u32>,
+}
+
+/// The beginning of a text as tokens.
+pub(super) struct Beginning<'t> {
+    text: &'t str,
+    encoding: tokenizers::Encoding,
+    unknown: Option<u32>,
+}
+
+/// A token of a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Token<'t> {
+    /// What it stands for.
+    pub(super) text: &'t str,
+    /// Which word it is part of.
+    pub(super) word: Option<u32>,
+    /// Whether the vocabulary has it.
+    pub(super) known: bool,
+}
+
+impl<'t> Beginning<'t> {
+    pub(super) fn tokens(&self) -> impl Iterator<Item = Token<'t>> {
+        let encoding = &self.encoding;
+        let parts = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
+        parts.map(|((id, (start, end)), word)| Token {
+            text: self.text.get(*start..*end).unwrap_or_default(),
+            word: *word,
+            known: Some(*id) != self.unknown,
+        })
+    }
 }
 
 impl Tokens {
@@ -48,6 +82,7 @@ impl Tokens {
         Ok(Self {
             head: head.to_vec(),
             tail: tail.to_vec(),
+            unknown: UNKNOWN.iter().find_map(|token| tokenizer.token_to_id(token)),
             tokenizer,
             longest: max_tokens,
             counts: Counts::default(),
@@ -128,6 +163,13 @@ impl Tokens {
     /// Any text can be tokenised; should a model's tokenizer fail, one token for four bytes is the usual ratio.
     fn count_piece(&self, piece: &str) -> usize {
         self.ids(piece).map_or(piece.len() / 4, |encoding| encoding.len())
+    }
+
+    /// The first part of `text` as tokens with their places, and which of them stand for what is unknown.
+    pub(super) fn beginning<'t>(&self, text: &'t str) -> Option<Beginning<'t>> {
+        let piece = Pieces(text).next()?;
+        let encoding = self.tokenizer.encode(piece, false).ok()?;
+        Some(Beginning { text: piece, encoding, unknown: self.unknown })
     }
 
     fn ids(&self, piece: &str) -> Result<tokenizers::Encoding> {

@@ -1,7 +1,6 @@
 //! `eval --answers`: what the agent's answers are worth, and whether retrieval's scores tell what cannot be answered.
 
 use agentkit_core::{Result, SearchPlan};
-use agentkit_rag::answer::MINILM_SUPPORT;
 use agentkit_rag::eval::{
     Abstention, AnswerFigures, AnswerOptions, Question, Refusals, Resampling, evaluate_abstention,
     evaluate_answers, evaluate_support,
@@ -21,15 +20,15 @@ struct Figures {
     questions: usize,
     answers: AnswerFigures,
     abstention: Vec<Signal>,
-    /// What refusing by the default threshold of support does.
-    at_default: Refusals,
+    /// What refusing by the default threshold of support does, if there is a model to judge with.
+    at_default: Option<Refusals>,
 }
 
 /// How well something tells answerable from unanswerable questions.
 #[derive(Serialize)]
 struct Signal {
     name: &'static str,
-    auc: f64,
+    auc: Option<f64>,
     refusals: Refusals,
 }
 
@@ -46,25 +45,28 @@ pub(super) async fn measure(
     let report = evaluate_answers(&*target.agent, questions, &options, &session.ctx).await?;
     drop(options);
     let mut abstention: Vec<Signal> = Vec::new();
-    abstention.extend(signal("agent", &report.abstention()));
+    abstention.push(signal("agent", &report.abstention()));
     if questions.iter().any(|question| !question.answerable) {
         for (name, plan) in [("top_cosine", SearchPlan::dense()), ("top_bm25", SearchPlan::lexical())] {
             let (retriever, scope) = (&*target.retriever, &target.scope);
             let scores = evaluate_abstention(retriever, questions, scope, &plan, &session.ctx).await?;
-            abstention.extend(signal(name, &scores));
+            abstention.push(signal(name, &scores));
         }
     }
-    let supports = evaluate_support(&*target.retriever, questions, &target.scope, &session.ctx).await?;
-    let at_default = supports.at(f64::from(MINILM_SUPPORT));
-    abstention.extend(signal("support", &supports));
+    let mut at_default = None;
+    if let Some(judge) = &target.support {
+        let (retriever, scope) = (&*target.retriever, &target.scope);
+        let supports = evaluate_support(retriever, judge, questions, scope, &session.ctx).await?;
+        at_default = Some(supports.at(f64::from(judge.threshold())));
+        abstention.push(signal("support", &supports));
+    }
     let answers = report.figures(resampling);
     show(session.out, &Figures { questions: questions.len(), answers, abstention, at_default });
     Ok(())
 }
 
-fn signal(name: &'static str, scores: &Abstention) -> Option<Signal> {
-    let (auc, refusals) = (scores.auc()?, scores.at(scores.threshold(LOST)));
-    Some(Signal { name, auc, refusals })
+fn signal(name: &'static str, scores: &Abstention) -> Signal {
+    Signal { name, auc: scores.auc(), refusals: scores.at(scores.threshold(LOST)) }
 }
 
 fn show(out: Output, figures: &Figures) {
@@ -75,16 +77,18 @@ fn show(out: Output, figures: &Figures) {
     }
     for Signal { name, auc, refusals } in &figures.abstention {
         let Refusals { refused_unanswerable, refused_answerable, .. } = refusals;
+        let auc = auc.map(|auc| format!("AUC {auc:.4}, ")).unwrap_or_default();
         out.line(format_args!(
-            "{name:<22} AUC {auc:.4}, refuses {refused_unanswerable:.4} of the unanswerable and \
+            "{name:<22} {auc}refuses {refused_unanswerable:.4} of the unanswerable and \
              {refused_answerable:.4} of the answerable below {:.4}",
             refusals.threshold
         ));
     }
-    let Refusals { threshold, refused_unanswerable, refused_answerable, .. } = &figures.at_default;
-    out.line(format_args!(
-        "support below {threshold:.2}: {refused_unanswerable:.4} of the unanswerable, {refused_answerable:.4} of the \
-         answerable"
-    ));
+    if let Some(Refusals { threshold, refused_unanswerable, refused_answerable, .. }) = &figures.at_default {
+        out.line(format_args!(
+            "support below {threshold:.2}: {refused_unanswerable:.4} of the unanswerable, {refused_answerable:.4} of the \
+             answerable"
+        ));
+    }
     out.line("");
 }

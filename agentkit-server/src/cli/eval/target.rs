@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agentkit_core::{Agent, Error, Result, Retriever, TenantScope};
 use agentkit_rag::SourceDocument;
+use agentkit_rag::answer::Support;
 use agentkit_rag::eval::Dataset;
 use agentkit_rag::ingest::IngestTarget;
 
@@ -22,6 +23,8 @@ pub(super) struct Target {
     pub(super) retriever: Arc<dyn Retriever>,
     pub(super) agent: Arc<dyn Agent>,
     pub(super) scope: TenantScope,
+    /// Judges what was found; a running server is not asked for it.
+    pub(super) support: Option<Support>,
     own: Option<Own>,
 }
 
@@ -41,7 +44,7 @@ impl Target {
             store(session, Store::Server(&remote), dataset, &scope).await?;
         }
         let remote = Arc::new(remote);
-        Ok(Self { retriever: remote.clone(), agent: remote, scope, own: None })
+        Ok(Self { retriever: remote.clone(), agent: remote, scope, support: None, own: None })
     }
 
     async fn index(session: &Session, scope: TenantScope, dataset: &Dataset) -> Result<Self> {
@@ -55,8 +58,8 @@ impl Target {
                 "there is nothing to search; name a data set with documents, or a server that has them with --server",
             ));
         }
-        let (retriever, agent) = (engine.retriever(), engine.agent());
-        Ok(Self { retriever, agent, scope, own: Some(Own { engine, _folder: folder }) })
+        let (retriever, agent, support) = (engine.retriever(), engine.agent(), engine.support());
+        Ok(Self { retriever, agent, scope, support, own: Some(Own { engine, _folder: folder }) })
     }
 
     /// Closes the index, if there is one.

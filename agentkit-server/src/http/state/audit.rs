@@ -21,7 +21,8 @@ const LEFT: u16 = 499;
 /// Longest target that is written down, in bytes.
 const MAX_TARGET_BYTES: usize = 1024;
 /// Routes that are posted to and change nothing.
-const QUESTIONS: [&str; 3] = ["/chat", "/mcp", "/search"];
+const QUESTIONS: [&str; 6] =
+    ["/chat", "/mcp", "/search", "/v1/chat/completions", "/v1/responses", "/v1/embeddings"];
 
 /// Records the request when it is answered, or left.
 pub(in crate::http) async fn audit(State(state): State<AppState>, request: Request, next: Next) -> Response {
@@ -40,6 +41,25 @@ pub(in crate::http) async fn audit(State(state): State<AppState>, request: Reque
         Ok(()) => response,
         Err(error) => Problem::from(error).into_response(),
     }
+}
+
+/// Records what came over a line that is no request of its own.
+pub(super) async fn note(
+    state: &AppState,
+    caller: &Caller,
+    (action, outcome): (&str, u16),
+    trace: &TraceContext,
+) -> agentkit_core::Result<()> {
+    let event = AuditEvent {
+        actor: caller.pseudonym.to_string(),
+        credential: caller.principal.credential.clone(),
+        role: Some(caller.principal.role),
+        target: None,
+        action: action.to_owned(),
+        outcome,
+        trace_id: trace.trace_id(),
+    };
+    state.0.audit.note(&caller.principal.tenant, event).await
 }
 
 fn changes(request: &Request) -> bool {

@@ -22,7 +22,7 @@ pub(in crate::http) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match identify(&state, request.headers()).await {
+    match identify(&state, bearer(request.headers())).await {
         Ok(caller) => {
             request.extensions_mut().insert(Arc::new(caller));
             next.run(request).await
@@ -41,16 +41,17 @@ pub(in crate::http) async fn authenticate(
     }
 }
 
-async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// Whose credential this is.
+pub(super) async fn identify(state: &AppState, credential: Option<&str>) -> Result<Caller, Problem> {
     let ctx = state.root().child().with_timeout(PATIENCE);
-    let known = state.0.authenticator.authenticate(bearer(headers), &ctx).await;
+    let known = state.0.authenticator.authenticate(credential, &ctx).await;
     let principal = known.map_err(refused)?;
     let pseudonym = state.0.people.pseudonym(&principal.tenant, &principal.subject, &ctx).await?;
     Ok(Caller { principal, pseudonym })
 }
 
 /// The one credential that the request shows.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut shown = headers.get_all(header::AUTHORIZATION).iter();
     let (value, more) = (shown.next()?, shown.next());
     let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;

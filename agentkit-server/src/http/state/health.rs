@@ -1,5 +1,6 @@
 //! Asks everything the service needs whether it can be used.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agentkit_core::{Error, Result, RunContext, StateSpace, TenantScope};
@@ -9,6 +10,13 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::AppState;
+use crate::telemetry::Dependencies;
+
+/// Calls of the chat model that fail one after the other before it is doubted.
+const DOUBTFUL: u64 = 3;
+/// The status of what can be used without a doubt, and of what cannot be used.
+const OK: &str = "ok";
+const FAILED: &str = "failed";
 
 /// How long an answer is good for whoever asks next, since anybody may ask as often as they like.
 const FRESH: Duration = Duration::from_secs(1);
@@ -21,7 +29,7 @@ pub(super) type LastHealth = Mutex<Option<(Instant, Vec<Dependency>)>>;
 pub(in crate::http) struct Dependency {
     /// What it is.
     name: String,
-    /// `ok` or `failed`.
+    /// `ok`; `failed`, which makes the service not ready; or `degraded`, which does not.
     status: String,
     /// What is there, or what failed.
     detail: String,
@@ -30,11 +38,24 @@ pub(in crate::http) struct Dependency {
 impl Dependency {
     /// Its name, if it cannot be used.
     pub(in crate::http) fn failed(&self) -> Option<&str> {
-        (self.status != "ok").then_some(&*self.name)
+        (self.status == FAILED).then_some(&*self.name)
     }
 }
 
 impl AppState {
+    /// Brings up to date what the metrics say about the index and the dependencies.
+    pub(in crate::http) async fn take_stock(&self, ctx: &RunContext) {
+        let (dependencies, totals) =
+            tokio::join!(self.dependencies(ctx), ctx.run(self.0.services.documents.totals(ctx)));
+        let each = dependencies.iter().map(|each| (&*each.name, each.status == OK)).collect();
+        let ready = !self.is_draining() && dependencies.iter().all(|each| each.failed().is_none());
+        self.0.metrics.dependencies(&Dependencies { ready, each });
+        // A store that cannot be read is told by its dependency; its last size stands.
+        if let Ok(totals) = totals {
+            self.0.metrics.index(totals);
+        }
+    }
+
     /// Every dependency with its state, at most a second old.
     pub(in crate::http) async fn dependencies(&self, ctx: &RunContext) -> Vec<Dependency> {
         let mut last = self.0.health.lock().await;
@@ -44,8 +65,16 @@ impl AppState {
             return known.clone();
         }
         let found = self.ask_dependencies(ctx).await;
+        if found.iter().all(|each| each.failed().is_none()) {
+            self.0.started.store(true, Ordering::Relaxed);
+        }
         *last = Some((Instant::now(), found.clone()));
         found
+    }
+
+    /// Whether all dependencies could be used at some time.
+    pub(in crate::http) fn has_started(&self) -> bool {
+        self.0.started.load(Ordering::Relaxed)
     }
 
     /// How much is there is told only where everybody may know.
@@ -69,14 +98,24 @@ impl AppState {
             dependency("index", index.map(counts)),
             dependency("sessions", sessions.map(|_| readable())),
             dependency("state", state.map(|_| readable())),
+            self.model(),
         ]
+    }
+
+    /// The chat model by its latest calls: asking it would cost, and searches go on without it.
+    fn model(&self) -> Dependency {
+        let (status, detail) = match self.0.metrics.model_failures() {
+            failures if failures < DOUBTFUL => (OK, "its latest calls do not all fail".to_owned()),
+            failures => ("degraded", format!("its latest {failures} calls failed")),
+        };
+        Dependency { name: "model".into(), status: status.into(), detail }
     }
 }
 
 fn dependency(name: &str, state: Result<String, Error>) -> Dependency {
     let (status, detail) = match state {
-        Ok(detail) => ("ok", detail),
-        Err(error) => ("failed", error.message().to_owned()),
+        Ok(detail) => (OK, detail),
+        Err(error) => (FAILED, error.message().to_owned()),
     };
     Dependency { name: name.into(), status: status.into(), detail }
 }

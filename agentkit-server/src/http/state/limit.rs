@@ -16,6 +16,7 @@ use super::AppState;
 use super::permit::Caller;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::identity::Principal;
+use crate::telemetry::Refusal;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -134,14 +135,22 @@ pub(in crate::http) async fn limit(State(state): State<AppState>, request: Reque
         return Problem::new(ProblemKind::Internal, "the route stands outside the authentication")
             .into_response();
     };
+    state.metrics().request_of(&caller.principal.tenant);
     match state.0.limiter.enter(&caller.principal) {
         Ok(standing) => told(next.run(request).await, standing),
-        Err(standing) => {
-            let detail = format!("more than {} requests a minute; send fewer", standing.limit);
-            let problem = Problem::new(ProblemKind::RateLimited, detail).retry_after(standing.reset);
-            told(problem.into_response(), Some(standing))
-        }
+        Err(standing) => told(too_many(&state, standing).into_response(), Some(standing)),
     }
+}
+
+/// Counts a message that is no request of its own, unless there were too many.
+pub(super) fn count(state: &AppState, caller: &Caller) -> Result<(), Problem> {
+    state.0.limiter.enter(&caller.principal).map(drop).map_err(|standing| too_many(state, standing))
+}
+
+fn too_many(state: &AppState, standing: Standing) -> Problem {
+    state.metrics().refused(Refusal::Requests);
+    let detail = format!("more than {} requests a minute; send fewer", standing.limit);
+    Problem::new(ProblemKind::RateLimited, detail).retry_after(standing.reset)
 }
 
 fn told(mut response: Response, standing: Option<Standing>) -> Response {

@@ -7,23 +7,29 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use agentkit_core::{
-    Agent, AgentInput, AgentStream, CollectionName, Error, ErrorKind, Retriever, RunContext, SessionId,
-    StateQuery, TenantScope,
+    Agent, AgentInput, AgentStream, CollectionName, Embedder, Error, ErrorKind, Retriever, RunContext,
+    SessionId, StateQuery, TenantScope, TraceContext,
 };
 use async_trait::async_trait;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 
 use super::AppState;
+use super::audit::note;
+use super::authenticate::identify;
+use super::limit::count;
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Timestamp;
 use crate::documents::DocumentStore;
+use crate::http::admit::Run;
 use crate::http::problem::{Problem, ProblemKind};
+use crate::http::runs::{Owner, Runs};
 use crate::identity::{Principal, Role};
 use crate::mcp::Sources;
 use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
 use crate::records::{self, Kept};
+use crate::telemetry::Refusal;
 
 const USED_UP: &str = "the budget of model tokens is used up; it comes back by and by";
 
@@ -42,6 +48,22 @@ impl Agent for UsedUp {
 pub(in crate::http) struct Caller {
     pub(super) principal: Principal,
     pub(super) pseudonym: Arc<str>,
+}
+
+impl Caller {
+    fn owner(&self) -> Owner {
+        Owner { tenant: self.principal.tenant.clone(), person: self.pseudonym.clone() }
+    }
+}
+
+/// Who sent a request, as the owner of what is kept for them.
+pub(in crate::http) fn owner_of(request: &Request) -> Result<Owner, Problem> {
+    let caller = request.extensions().get::<Arc<Caller>>();
+    caller.map(|caller| caller.owner()).ok_or_else(outside)
+}
+
+fn outside() -> Problem {
+    Problem::new(ProblemKind::Internal, "the route stands outside the authentication")
 }
 
 /// Something one may be permitted to do.
@@ -98,6 +120,11 @@ action! {
     Audit, "read the audit trail", Role::Admin | Role::Auditor
 }
 
+action! {
+    /// See how the service is doing, for all tenants.
+    Observe, "see how the service is doing", Role::Admin | Role::Auditor
+}
+
 /// The right of the one who is asking to do `A`.
 #[derive(Debug)]
 pub(in crate::http) struct Permit<A> {
@@ -116,6 +143,11 @@ impl<A: Action> Permit<A> {
     pub(in crate::http) fn tenant(&self) -> TenantScope {
         TenantScope::for_tenant(self.caller.principal.tenant.clone())
     }
+
+    /// This moment.
+    pub(in crate::http) fn now(&self) -> Timestamp {
+        self.state.0.clock.now()
+    }
 }
 
 impl<A: Action> Permit<A> {
@@ -130,14 +162,27 @@ impl Permit<Own> {
     pub(in crate::http) fn personal(&self) -> Personal {
         self.belongings()
     }
+}
 
-    /// This moment.
-    pub(in crate::http) fn now(&self) -> Timestamp {
-        self.state.0.clock.now()
+impl<A: Action> Permit<A> {
+    /// Whose runs the one who is asking may see.
+    pub(in crate::http) fn owner(&self) -> Owner {
+        self.caller.owner()
+    }
+
+    /// The runs that can be come back to.
+    pub(in crate::http) fn runs(&self) -> &Runs {
+        &self.state.0.runs
     }
 }
 
 impl Permit<Me> {
+    /// Forgets what is kept in memory of the one who is asking.
+    pub(in crate::http) fn forget_now(&self) {
+        self.state.0.runs.forget(&self.owner());
+        self.state.0.answers.forget(&self.owner());
+    }
+
     pub(in crate::http) fn personal(&self) -> Personal {
         self.belongings()
     }
@@ -187,10 +232,49 @@ impl Permit<Ask> {
 
     /// The agent, if there are model tokens left to spend on it.
     pub(in crate::http) fn agent(&self) -> Result<&dyn Agent, Problem> {
-        match self.state.0.limiter.tokens_left(&self.caller.principal) {
-            Ok(_) => Ok(&*self.state.0.services.agent),
-            Err(wait) => Err(Problem::new(ProblemKind::RateLimited, USED_UP).retry_after(wait)),
-        }
+        self.check_tokens()?;
+        Ok(&*self.state.0.services.agent)
+    }
+
+    /// What makes vectors, if there are model tokens left to spend on it.
+    pub(in crate::http) fn embedder(&self) -> Result<&dyn Embedder, Problem> {
+        self.check_tokens()?;
+        Ok(&*self.state.0.services.embedder)
+    }
+
+    /// What the embedder calls itself.
+    pub(in crate::http) fn embedding_model(&self) -> &str {
+        &self.state.0.services.embedder.identity().name
+    }
+
+    fn check_tokens(&self) -> Result<(), Problem> {
+        self.state.0.limiter.tokens_left(&self.caller.principal).map(drop).map_err(|wait| {
+            self.state.metrics().refused(Refusal::Tokens);
+            Problem::new(ProblemKind::RateLimited, USED_UP).retry_after(wait)
+        })
+    }
+
+    /// Whether anything was ever written to the scope's collection.
+    pub(in crate::http) async fn has(
+        &self,
+        scope: &TenantScope,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<bool> {
+        Ok(self.state.0.services.documents.stats(scope, ctx).await?.generation > 0)
+    }
+
+    /// The collections that may be asked, by name.
+    pub(in crate::http) async fn collections(
+        &self,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<Vec<CollectionName>> {
+        let home = self.tenant();
+        let mut all = self.state.0.services.documents.collections(&home, ctx).await?;
+        all.push(home.collection().clone());
+        all.sort();
+        all.dedup();
+        all.retain(|name| self.caller.principal.scope(Some(name.clone())).is_ok());
+        Ok(all)
     }
 
     /// What the tools of the Model Context Protocol are made of. Without model tokens left, only asking is refused.
@@ -227,17 +311,59 @@ impl Permit<Audit> {
     }
 }
 
-impl<A: Action> FromRequestParts<AppState> for Permit<A> {
-    type Rejection = Problem;
+impl Permit<Observe> {
+    /// The service as a whole, which is for those who run the machine: the admins and auditors of its own tenant.
+    pub(in crate::http) fn service(&self) -> Result<&AppState, Problem> {
+        if self.caller.principal.tenant == *TenantScope::local().tenant() {
+            return Ok(&self.state);
+        }
+        let detail = "only the tenant that the machine itself is may see how the service is doing";
+        Err(Problem::new(ProblemKind::Forbidden, detail))
+    }
+}
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let missing = || Problem::new(ProblemKind::Internal, "the route stands outside the authentication");
-        let caller = parts.extensions.get::<Arc<Caller>>().cloned().ok_or_else(missing)?;
+impl<A: Action> Permit<A> {
+    /// The right of whoever showed this credential outside the layers of a request.
+    pub(in crate::http) async fn shown(state: &AppState, credential: Option<&str>) -> Result<Self, Problem> {
+        let caller = identify(state, credential).await?;
+        Self::of(state, Arc::new(caller))
+    }
+
+    fn of(state: &AppState, caller: Arc<Caller>) -> Result<Self, Problem> {
         let role = caller.principal.role;
         if !A::is_for(role) {
             let detail = format!("the role {role} may not {}", A::WHAT);
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
         Ok(Self { state: state.clone(), caller, action: PhantomData })
+    }
+
+    /// Counts a message that is no request of its own, unless there were too many.
+    pub(in crate::http) fn enter(&self) -> Result<(), Problem> {
+        count(&self.state, &self.caller)
+    }
+
+    /// A slot to work on such a message, if there is one.
+    pub(in crate::http) fn admit(&self, trace: TraceContext) -> Result<Run, Problem> {
+        Run::take(self.state.clone(), self.caller.clone(), trace)
+    }
+
+    /// Records what became of such a message.
+    pub(in crate::http) async fn note(
+        &self,
+        action: &str,
+        outcome: u16,
+        trace: &TraceContext,
+    ) -> agentkit_core::Result<()> {
+        note(&self.state, &self.caller, (action, outcome), trace).await
+    }
+}
+
+impl<A: Action> FromRequestParts<AppState> for Permit<A> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Arc<Caller>>().cloned().ok_or_else(outside)?;
+        Self::of(state, caller)
     }
 }

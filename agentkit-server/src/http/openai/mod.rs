@@ -1,0 +1,21 @@
+//! `/v1`: the interface of OpenAI over the same agent, for clients that speak nothing else.
+//!
+//! A model is a collection: who asks model `manuals` asks the agent about the documents of the collection `manuals`. The
+//! answers are made of the same events as those of `/chat`. Members of a request that the service does not know are
+//! accepted, because these clients send many; what would change the form of the answer and cannot be done is refused.
+
+pub(super) mod chat;
+mod chunks;
+pub(super) mod embeddings;
+mod error;
+mod messages;
+pub(super) mod models;
+mod response_events;
+pub(super) mod responses;
+mod wire;
+
+pub(super) use self::chat::completions;
+pub(super) use self::embeddings::embeddings;
+pub(super) use self::error::{name, render, speaks};
+pub(super) use self::models::{model, models};
+pub(super) use self::responses::responses;

@@ -1,0 +1,357 @@
+//! The wire forms of OpenAI's interface, as far as the service speaks it.
+
+use agentkit_core::{Citation, Filter, Usage};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A list of models.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiModels)]
+pub(in crate::http) struct Models {
+    /// `list`.
+    pub(super) object: &'static str,
+    /// The models.
+    pub(super) data: Vec<Model>,
+}
+
+/// A model.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiModel)]
+pub(in crate::http) struct Model {
+    /// The name of a collection, or of the embedding model.
+    pub(super) id: String,
+    /// `model`.
+    pub(super) object: &'static str,
+    /// This moment, in seconds since 1970.
+    pub(super) created: u64,
+    /// `agentkit`.
+    pub(super) owned_by: &'static str,
+}
+
+/// A problem in OpenAI's form.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiErrorDocument)]
+pub(in crate::http) struct ErrorDocument {
+    /// What went wrong.
+    error: ErrorBody,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiError)]
+pub(in crate::http) struct ErrorBody {
+    /// What was wrong with this request, and what to do.
+    message: String,
+    /// The group of problems it belongs to.
+    r#type: String,
+    /// The member of the request that it is about.
+    param: Option<String>,
+    /// The kind of problem.
+    code: String,
+}
+
+/// A chat to be continued. Members that are not listed are accepted and have no effect.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OpenAiChatRequest)]
+pub(in crate::http) struct CompletionRequest {
+    /// The collection to ask.
+    #[schema(example = "default")]
+    pub(super) model: String,
+    /// What was said, the last of it the user's question.
+    pub(super) messages: Vec<ChatMessage>,
+    /// Answer with a stream of chunks.
+    #[serde(default)]
+    pub(super) stream: Option<bool>,
+    /// How to stream.
+    #[serde(default)]
+    pub(super) stream_options: Option<StreamOptions>,
+    /// Which documents may be used; a member of this service alone.
+    #[serde(default)]
+    #[schema(value_type = Option<crate::http::schema::FilterSchema>)]
+    pub(super) filter: Option<Filter>,
+    /// How many answers; only 1 can be had.
+    #[serde(default)]
+    pub(super) n: Option<u64>,
+    /// Tools of the client, which this service does not call: only an empty list, or none by `tool_choice`, is accepted.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub(super) tools: Option<Vec<Value>>,
+    /// The older form of `tools`.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub(super) functions: Option<Vec<Value>>,
+    /// Which tools may be called.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) tool_choice: Option<Value>,
+    /// The form of the answer's text; only `{"type": "text"}` can be had.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) response_format: Option<Value>,
+    /// Probabilities of tokens, which cannot be had.
+    #[serde(default)]
+    pub(super) logprobs: Option<bool>,
+    /// Kinds of output; only `text` can be had.
+    #[serde(default)]
+    pub(super) modalities: Option<Vec<String>>,
+}
+
+/// One message of a chat.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OpenAiChatMessage)]
+pub(in crate::http) struct ChatMessage {
+    /// `system`, `developer`, `user` or `assistant`.
+    pub(super) role: String,
+    /// A text, or a list of parts of type `text`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) content: Option<Value>,
+    /// Calls of tools, which this service does not take.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub(super) tool_calls: Option<Vec<Value>>,
+}
+
+impl ChatMessage {
+    pub(super) fn user(text: String) -> Self {
+        Self { role: "user".into(), content: Some(text.into()), tool_calls: None }
+    }
+}
+
+/// How to stream.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OpenAiStreamOptions)]
+pub(in crate::http) struct StreamOptions {
+    /// Send a last chunk that tells the tokens used.
+    #[serde(default)]
+    pub(super) include_usage: Option<bool>,
+}
+
+/// The whole answer to a chat.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiChatCompletion)]
+pub(in crate::http) struct Completion {
+    /// `chatcmpl-` and the trace of the run, by which feedback names it.
+    pub(super) id: String,
+    /// `chat.completion`.
+    pub(super) object: &'static str,
+    /// When it was made, in seconds since 1970.
+    pub(super) created: u64,
+    /// The collection that was asked.
+    pub(super) model: String,
+    /// The one answer.
+    pub(super) choices: Vec<Choice>,
+    /// The tokens used.
+    pub(super) usage: TokenUsage,
+}
+
+/// An answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiChoice)]
+pub(in crate::http) struct Choice {
+    /// 0.
+    pub(super) index: u32,
+    /// What the assistant says.
+    pub(super) message: Reply,
+    /// Always null.
+    #[schema(value_type = Option<Object>)]
+    pub(super) logprobs: (),
+    /// `stop`, or `length` at the model's token limit.
+    pub(super) finish_reason: &'static str,
+}
+
+/// What the assistant says.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiReply)]
+pub(in crate::http) struct Reply {
+    /// `assistant`.
+    pub(super) role: &'static str,
+    /// The answer, with `[n]` behind what source n supports.
+    pub(super) content: String,
+    /// Always null: an honest "the sources do not say" is content.
+    pub(super) refusal: Option<String>,
+    /// The quotations it rests on; a member of this service alone.
+    #[schema(value_type = Vec<crate::http::schema::CitationSchema>)]
+    pub(super) citations: Vec<Citation>,
+}
+
+/// The tokens used.
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
+#[schema(as = OpenAiUsage)]
+pub(in crate::http) struct TokenUsage {
+    /// Tokens of the requests.
+    prompt_tokens: u64,
+    /// Tokens generated.
+    completion_tokens: u64,
+    /// Both.
+    total_tokens: u64,
+}
+
+impl From<Usage> for TokenUsage {
+    fn from(usage: Usage) -> Self {
+        let Usage { input_tokens, output_tokens } = usage;
+        Self { prompt_tokens: input_tokens, completion_tokens: output_tokens, total_tokens: usage.total() }
+    }
+}
+
+/// A piece of an answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiChunk)]
+pub(in crate::http) struct Chunk {
+    /// The same for all chunks of an answer.
+    pub(super) id: String,
+    /// `chat.completion.chunk`.
+    pub(super) object: &'static str,
+    /// When it was begun, in seconds since 1970.
+    pub(super) created: u64,
+    /// The collection that was asked.
+    pub(super) model: String,
+    /// What is new; empty in the chunk that tells the usage.
+    pub(super) choices: Vec<Piece>,
+    /// Null but in the last chunk, and absent unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) usage: Option<Option<TokenUsage>>,
+}
+
+/// What is new of an answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiPiece)]
+pub(in crate::http) struct Piece {
+    /// 0.
+    pub(super) index: u32,
+    /// What to append.
+    pub(super) delta: Delta,
+    /// Always null.
+    #[schema(value_type = Option<Object>)]
+    pub(super) logprobs: (),
+    /// How it ended, in its last piece.
+    pub(super) finish_reason: Option<&'static str>,
+}
+
+/// What to append to an answer.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = OpenAiDelta)]
+pub(in crate::http) struct Delta {
+    /// `assistant`, in the first piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<&'static str>,
+    /// More text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) content: Option<String>,
+    /// Quotations that the text so far rests on; a member of this service alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<crate::http::schema::CitationSchema>)]
+    pub(super) citations: Vec<Citation>,
+}
+
+/// A question in the newer form. Members that are not listed are accepted and have no effect.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OpenAiResponseRequest)]
+pub(in crate::http) struct ResponseRequest {
+    /// The collection to ask.
+    #[schema(example = "default")]
+    pub(super) model: String,
+    /// The question, or a list of messages whose last is the question.
+    #[schema(value_type = String)]
+    pub(super) input: Value,
+    /// Further instructions to the model.
+    #[serde(default)]
+    pub(super) instructions: Option<String>,
+    /// The conversation it continues, by its name or as an object with its `id`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) conversation: Option<Value>,
+    /// Answer with a stream of events.
+    #[serde(default)]
+    pub(super) stream: Option<bool>,
+    /// Which documents may be used; a member of this service alone.
+    #[serde(default)]
+    #[schema(value_type = Option<crate::http::schema::FilterSchema>)]
+    pub(super) filter: Option<Filter>,
+    /// Tools of the client, which this service does not call: only an empty list, or none by `tool_choice`, is accepted.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub(super) tools: Option<Vec<Value>>,
+    /// Which tools may be called.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) tool_choice: Option<Value>,
+    /// The form of the text; only `{"format": {"type": "text"}}` can be had.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) text: Option<Value>,
+    /// An earlier response, which is not kept.
+    #[serde(default)]
+    pub(super) previous_response_id: Option<String>,
+    /// Whether to answer later, which cannot be done.
+    #[serde(default)]
+    pub(super) background: Option<bool>,
+}
+
+/// Texts to be made vectors of. Members that are not listed are accepted and have no effect.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = OpenAiEmbeddingRequest)]
+pub(in crate::http) struct EmbeddingRequest {
+    /// The embedding model.
+    pub(super) model: String,
+    /// A text or a list of at most 2048 texts; tokens are not taken.
+    #[schema(value_type = String)]
+    pub(super) input: Value,
+    /// `float` or `base64` of little-endian 32-bit floats; `float` if left out.
+    #[serde(default)]
+    pub(super) encoding_format: Option<String>,
+    /// Components of a vector; only the model's own number can be had.
+    #[serde(default)]
+    pub(super) dimensions: Option<usize>,
+    /// `query` for questions, `document` for what is to be found; a member of this service alone, `document` if left out.
+    #[serde(default)]
+    pub(super) input_type: Option<String>,
+}
+
+/// Vectors.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiEmbeddings)]
+pub(in crate::http) struct Embeddings {
+    /// `list`.
+    pub(super) object: &'static str,
+    /// One for each text, in order.
+    pub(super) data: Vec<Vector>,
+    /// The embedding model.
+    pub(super) model: String,
+    /// The tokens used.
+    pub(super) usage: EmbeddingUsage,
+}
+
+/// A vector.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiEmbedding)]
+pub(in crate::http) struct Vector {
+    /// `embedding`.
+    pub(super) object: &'static str,
+    /// Which text it is of.
+    pub(super) index: usize,
+    /// The components, in the form asked for.
+    pub(super) embedding: Components,
+}
+
+/// Components of a vector.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = OpenAiComponents)]
+pub(in crate::http) enum Components {
+    /// As numbers.
+    Float(Vec<f32>),
+    /// As base64 of little-endian 32-bit floats.
+    Base64(String),
+}
+
+/// The tokens used by embedding.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiEmbeddingUsage)]
+pub(in crate::http) struct EmbeddingUsage {
+    /// Tokens of the texts.
+    pub(super) prompt_tokens: u64,
+    /// The same.
+    pub(super) total_tokens: u64,
+}

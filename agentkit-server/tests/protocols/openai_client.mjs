@@ -1,0 +1,47 @@
+// The official JavaScript client of OpenAI against a running service: node openai_client.mjs BASE_URL KEY FOLDER,
+// where FOLDER holds the installed package `openai`. Ends with status 0 if every check holds.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const [base, key, folder] = process.argv.slice(2);
+const require = createRequire(join(folder, "package.json"));
+const OpenAI = require("openai").default ?? require("openai");
+
+const ANSWER = "At 80\ndegrees [1]";
+const client = new OpenAI({ baseURL: base, apiKey: key, maxRetries: 0 });
+const messages = [{ role: "user", content: "how hot?" }];
+
+const listed = [];
+for await (const model of client.models.list()) listed.push(model.id);
+assert.deepEqual(listed, ["default", "agentkit/hashing"]);
+
+const whole = await client.chat.completions.create({ model: "default", messages });
+assert.equal(whole.choices[0].message.content, ANSWER);
+assert.equal(whole.usage.total_tokens, 7);
+
+let text = "";
+let usage = null;
+const options = { model: "default", messages, stream: true, stream_options: { include_usage: true } };
+for await (const chunk of await client.chat.completions.create(options)) {
+  text += chunk.choices[0]?.delta?.content ?? "";
+  usage = chunk.usage ?? usage;
+}
+assert.equal(text, ANSWER);
+assert.equal(usage.completion_tokens, 4);
+
+const vectors = await client.embeddings.create({ model: "agentkit/hashing", input: "green tea" });
+assert.equal(vectors.data[0].embedding.length, 64);
+
+await assert.rejects(client.chat.completions.create({ model: "gpt-5", messages }), {
+  name: "Error",
+  status: 404,
+  code: "model_not_found",
+});
+const failing = [{ role: "user", content: "fail" }];
+const failed = await client.chat.completions.create({ model: "default", messages: failing, stream: true });
+await assert.rejects(async () => {
+  for await (const _ of failed);
+}, /the model went away/);
+console.log("checked: openai for JavaScript");
