@@ -3,6 +3,7 @@
 import { spawn, execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
+import { connect, createServer as createTcpServer } from "node:net";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { delimiter, extname, join } from "node:path";
@@ -102,6 +103,29 @@ export class Model {
   }
 
   stop() { this.http.closeAllConnections(); this.http.close(); }
+}
+
+/** A wire to a server that can be cut. */
+export class Wire {
+  static async to(server) {
+    const wire = new Wire();
+    wire.open = new Set();
+    wire.tcp = createTcpServer((near) => {
+      const far = connect(Number(new URL(server.url).port), "127.0.0.1");
+      for (const [one, other] of [[near, far], [far, near]]) {
+        wire.open.add(one);
+        one.pipe(other);
+        for (const end of ["error", "close"]) one.on(end, () => { wire.open.delete(one); other.destroy(); });
+      }
+    });
+    await new Promise((resolve) => wire.tcp.listen(0, "127.0.0.1", resolve));
+    wire.url = `http://127.0.0.1:${wire.tcp.address().port}`;
+    return wire;
+  }
+
+  cut() { for (const socket of this.open) socket.destroy(); }
+
+  stop() { this.cut(); this.tcp.close(); }
 }
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };

@@ -1,6 +1,6 @@
 // What must be true of the page. Each test makes the documents it needs and opens a tab of its own.
 
-import { Server, accessible, check, fits, open, same, until } from "./harness.mjs";
+import { Server, Wire, accessible, check, fits, open, same, until } from "./harness.mjs";
 
 const TEA = "# Tée 🍵 und Käse\n\nÜber Grüntee: 🍵🍵 er zieht drei Minuten.\n\nThe Krötenlampe is switched on by pulling its left ear twice. It glows for seven hours.\n";
 const HOSTILE = "# Gadget <img src=x onerror=\"window.hacked=1\">\n\nThe zorbulator <script>window.hacked=1</script> is cleaned <img src=x onerror=\"window.hacked=1\"> with <b>vinegar</b> every week.\n";
@@ -171,6 +171,26 @@ async function stopping_stops_the_model_too(world) {
     check((await turn.locator(".text").textContent()).includes("word"), "what was said stays");
   }
   await over(page);
+}
+
+async function a_lost_connection_is_taken_up_again(world) {
+  await world.slow.put("tea.md", TEA);
+  const wire = await Wire.to(world.slow);
+  const page = await ready(world, { server: { url: wire.url, key: world.slow.key } });
+  const left = world.model.left;
+  await page.fill("#message", "How is the Krötenlampe switched on?");
+  await page.keyboard.press("Enter");
+  const words = async () => (await page.locator(".turn .text").textContent()).split("word").length;
+  await until(async () => (await words()) > 5, "the answer streams");
+  wire.cut();
+  const before = await words();
+  await until(async () => (await words()) > before + 20, "it goes on");
+  same([world.model.left, await page.locator(".problem").count()], [left, 0], "the same run, and nobody is troubled");
+  await page.keyboard.press("Escape");
+  await page.locator(".turn").getByText("Stopped").waitFor();
+  await until(() => world.model.left > left, "the model is told to stop");
+  await over(page);
+  wire.stop();
 }
 
 async function too_many_requests_wait_their_time_and_go_on(world) {
@@ -554,7 +574,7 @@ export const tests = {
   signing_in_needs_a_good_key, a_revoked_key_leads_to_the_sign_in_and_the_question_is_kept,
   nobody_is_asked_for_a_key_in_development, who_signs_in_next_sees_nothing_of_the_one_before,
   a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,
-  markdown_of_a_model_is_shown_as_lists_tables_and_code, stopping_stops_the_model_too, too_many_requests_wait_their_time_and_go_on,
+  markdown_of_a_model_is_shown_as_lists_tables_and_code, stopping_stops_the_model_too, a_lost_connection_is_taken_up_again, too_many_requests_wait_their_time_and_go_on,
   failures_say_what_to_do_and_can_be_tried_again, conversations_are_listed_renamed_exported_and_deleted, feedback_reaches_the_service,
   files_are_uploaded_listed_and_deleted, documents_with_odd_ids_can_be_read_and_deleted, hits_say_why_they_were_found, each_role_sees_what_it_may, the_keyboard_is_enough,
   everything_fits_on_a_phone, the_theme_follows_the_system_until_it_is_chosen, text_from_right_to_left_is_set_so,
