@@ -61,7 +61,7 @@ async function nobody_is_asked_for_a_key_in_development(world) {
   const server = await Server.start(world.binary, {}, ["--insecure-dev"]);
   try {
     const page = await ready(world, { server });
-    check(await page.getByText("There are no documents yet").isVisible(), "what to do first");
+    await page.getByText("There are no documents yet").waitFor();
     await page.getByRole("link", { name: "Documents", exact: true }).click();
     await page.setInputFiles("#files", [{ name: "tea.md", mimeType: "", buffer: Buffer.from(TEA) }]);
     await page.locator(".upload.stored").waitFor();
