@@ -88,8 +88,11 @@ export function inCollection(request) {
   return name === "default" ? request : { ...request, collection: name };
 }
 
+/** Slashes may stand as they are, except where an address with them would be shortened on its way. */
 export function documentPath(id) {
-  return within(`/documents/${encodeURIComponent(id)}`);
+  const encoded = encodeURIComponent(id);
+  const shortens = id.split("/").some((part) => part === "" || part === "." || part === "..");
+  return within(`/documents/${shortens ? encoded : encoded.replaceAll("%2F", "/")}`);
 }
 
 export function sessionPath(id, more = "") {
@@ -103,20 +106,29 @@ const MAX_EVENT = 8_000_000;
 export async function* events(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let buffer = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    // A proxy may end lines in its own way.
-    buffer += value.replaceAll("\r", "");
-    if (buffer.length > MAX_EVENT) throw new Error("an event is too long");
-    let end;
-    while ((end = buffer.indexOf("\n\n")) >= 0) {
-      const lines = buffer.slice(0, end).split("\n");
-      buffer = buffer.slice(end + 2);
-      const data = lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart());
-      if (data.length > 0) yield JSON.parse(data.join("\n"));
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      // A proxy may end lines in its own way.
+      buffer += value.replaceAll("\r", "");
+      if (buffer.length > MAX_EVENT) throw new Error("an event is too long");
+      let end;
+      while ((end = buffer.indexOf("\n\n")) >= 0) {
+        const data = dataOf(buffer.slice(0, end));
+        buffer = buffer.slice(end + 2);
+        if (data) yield JSON.parse(data);
+      }
     }
+  } finally {
+    // Whoever reads no further shall not keep the service working.
+    reader.cancel().catch(() => {});
   }
+}
+
+function dataOf(event) {
+  const data = event.split("\n").filter((line) => line.startsWith("data:"));
+  return data.map((line) => line.slice(5).trimStart()).join("\n");
 }
 
 /** Stores a document; `progress` is told the share that is sent. Only this kind of request tells how far it is. */

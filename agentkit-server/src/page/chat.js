@@ -1,7 +1,7 @@
 // The conversation: asks, shows the stream of the answer, stops, waits its turn, and goes on with older conversations.
 
 import { Problem, events, get, inCollection, send, sessionPath, wait } from "./api.js";
-import { announce, button, byId, make, problemBox } from "./dom.js";
+import { announce, button, byId, make, problemBox, sentence } from "./dom.js";
 import { clearPanel, showSources } from "./panel.js";
 import { changed } from "./sessions.js";
 import * as store from "./store.js";
@@ -9,6 +9,8 @@ import { fail, finish, kept, newTurn, take } from "./turn.js";
 
 /** How often a question is asked anew by itself after the service asked to come back later. */
 const RETRIES = 3;
+/** How often a lost connection is taken up again. */
+const RETURNS = 4;
 /** Newest messages of a conversation that are shown. */
 const MESSAGES = 200;
 const state = { session: newSession(), running: null, opening: null, fresh: true };
@@ -29,22 +31,47 @@ export const isRunning = () => state.running !== null;
 
 // ---- asking -------------------------------------------------------------------------------------------------
 
-async function stream(turn, signal) {
-  const request = inCollection({ message: turn.question, session_id: turn.session });
-  const response = await send("/chat", { method: "POST", json: request, accept: "text/event-stream", signal });
+/** Asks, and comes back to the run when the connection is lost while it is under way. */
+async function stream(turn, signal, resumable) {
+  const request = inCollection({ message: turn.question, session_id: turn.session, stream: true, resumable });
+  let response = await send("/chat", { method: "POST", json: request, accept: "text/event-stream", signal });
+  turn.run = response.headers.get("agentkit-run");
+  for (let losses = 0; ; losses += 1) {
+    await readEvents(turn, response).catch((error) => { if (signal.aborted || error instanceof Problem) throw error; });
+    if (turn.outcome) return;
+    if (!turn.run || losses === RETURNS) throw new Problem(-1, "The connection was lost", "The answer is not complete.");
+    response = await comeBack(turn, signal);
+  }
+}
+
+async function readEvents(turn, response) {
   for await (const event of events(response.body)) {
+    turn.seq = event.seq;
     take(turn, event);
     if (event.type === "retrieved" && turn.item.isConnected) showSources(turn);
     if (event.type === "error") throw new Problem(-1, "The answer could not be finished", event.message);
   }
-  if (!turn.outcome) throw new Problem(-1, "The connection was lost", "The answer is not complete.");
+}
+
+/** Asks for what the run has said since, a few times with growing patience. */
+async function comeBack(turn, signal) {
+  const after = turn.seq === undefined ? "" : `?starting_after=${turn.seq}`;
+  for (let tries = 0; ; tries += 1) {
+    await wait(2 ** tries, signal);
+    try {
+      return await send(`/chat/${encodeURIComponent(turn.run)}/events${after}`, { accept: "text/event-stream", signal });
+    } catch (problem) {
+      if (problem.status !== 0 || tries === RETURNS) throw problem;
+    }
+  }
 }
 
 /** Asks, and asks again when the service says when. */
 async function persist(turn, signal) {
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await stream(turn, signal);
+      // Of runs that can be come back to there may be too many, of others hardly.
+      return await stream(turn, signal, attempt === 0);
     } catch (problem) {
       if (!problem.passes || attempt === RETRIES) throw problem;
       await waitFor(turn, problem, signal);
@@ -57,7 +84,7 @@ async function waitFor(turn, problem, signal) {
   const seconds = problem.retryAfter ?? 5;
   const sooner = new AbortController();
   const left = make("span", { "aria-hidden": "true" });
-  const box = make("div", { class: "problem waiting" }, make("strong", {}, problem.title), make("p", { dir: "auto" }, problem.detail),
+  const box = make("div", { class: "problem waiting" }, make("strong", {}, problem.title), make("p", { dir: "auto" }, sentence(problem.detail)),
     make("p", {}, "The question is asked again in ", left), button("Ask now", () => sooner.abort(), { class: "plain" }));
   turn.notes.append(box);
   announce(`${problem.title}. The question is asked again in ${seconds} seconds.`);
@@ -106,7 +133,12 @@ function refreshSources(turn) {
 }
 
 function ended(turn, problem, signal) {
-  if (signal.aborted) { turn.outcome = "stopped"; return; }
+  if (signal.aborted) {
+    turn.outcome = "stopped";
+    // A run that can be come back to does not end by itself when nobody listens.
+    if (turn.run) send(`/chat/${encodeURIComponent(turn.run)}/stop`, { method: "POST" }).catch(() => {});
+    return;
+  }
   if (problem.status === 401) {
     // The question is not lost: it is there again after the sign-in.
     turn.item.remove();

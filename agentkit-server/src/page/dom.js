@@ -49,7 +49,7 @@ export function toast(text, failed = false) {
 }
 
 /** What the service says in its own way, as a sentence. */
-function sentence(text) {
+export function sentence(text) {
   const [first = "", ...rest] = text;
   return first.toLocaleUpperCase("en") + rest.join("") + (/[.!?…]$/.test(text) ? "" : ".");
 }

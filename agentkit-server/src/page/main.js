@@ -37,7 +37,7 @@ async function enter() {
   byId("key-input").value = "";
   showMe();
   await route();
-  if (views().includes("chat")) await Promise.all([refreshSessions(), countDocuments()]);
+  if (views().includes("chat")) await refreshSessions();
 }
 
 const views = () => VIEWS[me?.role] ?? ["chat", "search", "documents"];
@@ -99,7 +99,6 @@ function showAccount() {
     store.setCollection(name.value.trim());
     dialog.close();
     toast(`Now in the collection ${store.collection()}`);
-    countDocuments();
     route();
   });
   const facts = [["User", me.user], ["Role", me.role], ["Tenant", me.tenant], ["Collections", me.collections?.join(", ") ?? "all"]];
@@ -172,6 +171,7 @@ const SHOW = {
     else nameAddress();
     drawSessions();
     resize();
+    if (!byId("welcome").hidden) await countDocuments();
   },
   search: (_, parameters) => showSearch(parameters),
   documents: () => showDocuments(mayWrite()),

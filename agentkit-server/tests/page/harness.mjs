@@ -3,10 +3,15 @@
 import { spawn, execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
+import { connect, createServer as createTcpServer } from "node:net";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { delimiter, extname, join } from "node:path";
 
+if (!process.env.AGENTKIT_PAGE_MODULES) {
+  console.log("skipped: AGENTKIT_PAGE_MODULES names no folder with playwright-core and axe-core");
+  process.exit(0);
+}
 const modules = createRequire(join(process.env.AGENTKIT_PAGE_MODULES, "node_modules", "none.js"));
 export const { chromium } = modules("playwright-core");
 const AXE = readFileSync(modules.resolve("axe-core/axe.min.js"), "utf8");
@@ -24,11 +29,11 @@ export function browserPath() {
 
 /** A server of this binary over a new data directory, with its first key. */
 export class Server {
-  static async start(binary, settings = {}) {
+  static async start(binary, settings = {}, flags = []) {
     const server = new Server();
     server.binary = binary;
     server.folder = mkdtempSync(join(tmpdir(), "agentkit-page-"));
-    server.process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--data-dir", server.folder, "--embedder", "hashing"], {
+    server.process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--data-dir", server.folder, "--embedder", "hashing", ...flags], {
       env: { ...CLEAN, ...settings }, stdio: ["ignore", "pipe", "pipe"],
     });
     let printed = "";
@@ -39,7 +44,7 @@ export class Server {
       server.process.on("exit", () => reject(new Error(`the server ended: ${printed}`)));
     });
     server.url = printed.match(/http:\/\/[0-9.:]+/)[0];
-    server.key = printed.match(/agk_[0-9a-f_]+/)[0];
+    server.key = printed.match(/agk_[0-9a-f_]+/)?.[0] ?? null;
     return server;
   }
 
@@ -98,6 +103,29 @@ export class Model {
   }
 
   stop() { this.http.closeAllConnections(); this.http.close(); }
+}
+
+/** A wire to a server that can be cut. */
+export class Wire {
+  static async to(server) {
+    const wire = new Wire();
+    wire.open = new Set();
+    wire.tcp = createTcpServer((near) => {
+      const far = connect(Number(new URL(server.url).port), "127.0.0.1");
+      for (const [one, other] of [[near, far], [far, near]]) {
+        wire.open.add(one);
+        one.pipe(other);
+        for (const end of ["error", "close"]) one.on(end, () => { wire.open.delete(one); other.destroy(); });
+      }
+    });
+    await new Promise((resolve) => wire.tcp.listen(0, "127.0.0.1", resolve));
+    wire.url = `http://127.0.0.1:${wire.tcp.address().port}`;
+    return wire;
+  }
+
+  cut() { for (const socket of this.open) socket.destroy(); }
+
+  stop() { this.cut(); this.tcp.close(); }
 }
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };

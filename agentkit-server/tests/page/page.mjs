@@ -21,7 +21,7 @@ const [server, slow] = await Promise.all([
   Server.start(binary, { AGENTKIT_CHAT__BASE_URL: model.url, AGENTKIT_CHAT__MODEL: "slow" }),
 ]);
 const browser = await chromium.launch({ executablePath: browserPath(), args: ["--no-sandbox"] });
-const world = { browser, server, slow, model, files };
+const world = { binary, browser, server, slow, model, files };
 let failed = 0;
 try {
   if (option("--screens")) await screens(world, option("--screens"));

@@ -1,6 +1,6 @@
 // What must be true of the page. Each test makes the documents it needs and opens a tab of its own.
 
-import { accessible, check, fits, open, same, until } from "./harness.mjs";
+import { Server, Wire, accessible, check, fits, open, same, until } from "./harness.mjs";
 
 const TEA = "# Tée 🍵 und Käse\n\nÜber Grüntee: 🍵🍵 er zieht drei Minuten.\n\nThe Krötenlampe is switched on by pulling its left ear twice. It glows for seven hours.\n";
 const HOSTILE = "# Gadget <img src=x onerror=\"window.hacked=1\">\n\nThe zorbulator <script>window.hacked=1</script> is cleaned <img src=x onerror=\"window.hacked=1\"> with <b>vinegar</b> every week.\n";
@@ -57,6 +57,25 @@ async function a_revoked_key_leads_to_the_sign_in_and_the_question_is_kept(world
   await over(page);
 }
 
+async function nobody_is_asked_for_a_key_in_development(world) {
+  const server = await Server.start(world.binary, {}, ["--insecure-dev"]);
+  try {
+    const page = await ready(world, { server });
+    await page.getByText("There are no documents yet").waitFor();
+    await page.getByRole("link", { name: "Documents", exact: true }).click();
+    await page.setInputFiles("#files", [{ name: "tea.md", mimeType: "", buffer: Buffer.from(TEA) }]);
+    await page.locator(".upload.stored").waitFor();
+    await page.getByRole("link", { name: "Ask", exact: true }).click();
+    await page.getByText("The answers rest on 1 document.").waitFor();
+    await ask(page, "How is the Krötenlampe switched on?");
+    await page.click("#account");
+    same(await page.getByRole("button", { name: "Sign out" }).count(), 0, "there is nothing to sign out of");
+    await over(page);
+  } finally {
+    await server.stop();
+  }
+}
+
 async function who_signs_in_next_sees_nothing_of_the_one_before(world) {
   await world.server.put("tea.md", TEA);
   const [first, second] = [world.server.makeKey("user", "first"), world.server.makeKey("user", "second")];
@@ -65,6 +84,7 @@ async function who_signs_in_next_sees_nothing_of_the_one_before(world) {
   await page.locator("#sign-in").waitFor();
   await signIn(first);
   await ask(page, "How is the Krötenlampe switched on?");
+  await page.locator("#sessions").getByText("How is the Krötenlampe").waitFor();
   world.server.revoke(first.id);
   await new Promise((resolve) => setTimeout(resolve, 1200));
   await page.fill("#message", "A secret question");
@@ -151,6 +171,26 @@ async function stopping_stops_the_model_too(world) {
     check((await turn.locator(".text").textContent()).includes("word"), "what was said stays");
   }
   await over(page);
+}
+
+async function a_lost_connection_is_taken_up_again(world) {
+  await world.slow.put("tea.md", TEA);
+  const wire = await Wire.to(world.slow);
+  const page = await ready(world, { server: { url: wire.url, key: world.slow.key } });
+  const left = world.model.left;
+  await page.fill("#message", "How is the Krötenlampe switched on?");
+  await page.keyboard.press("Enter");
+  const words = async () => (await page.locator(".turn .text").textContent()).split("word").length;
+  await until(async () => (await words()) > 5, "the answer streams");
+  wire.cut();
+  const before = await words();
+  await until(async () => (await words()) > before + 20, "it goes on");
+  same([world.model.left, await page.locator(".problem").count()], [left, 0], "the same run, and nobody is troubled");
+  await page.keyboard.press("Escape");
+  await page.locator(".turn").getByText("Stopped").waitFor();
+  await until(() => world.model.left > left, "the model is told to stop");
+  await over(page);
+  wire.stop();
 }
 
 async function too_many_requests_wait_their_time_and_go_on(world) {
@@ -268,6 +308,21 @@ async function files_are_uploaded_listed_and_deleted(world) {
   await page.locator(".toast").getByText("is deleted").waitFor();
   const { documents } = await world.server.call("GET", "/documents?limit=1000");
   check(!documents.some(({ id }) => id === "one.md") && documents.some(({ id }) => id === "code.rs"), "what is there");
+  await over(page);
+}
+
+async function documents_with_odd_ids_can_be_read_and_deleted(world) {
+  const ids = ["a/../b", "a//b", "100% & more?#.md", "a b/c+d.md", "ü/🍵.md", "%2e%2e"];
+  for (const id of ids) await world.server.put(id, `The id is ${id} here.`, "text/plain");
+  const page = await ready(world);
+  await page.goto(`${world.server.url}/#/documents`);
+  for (const id of ids) {
+    await page.locator("#documents").getByRole("button", { name: id, exact: true }).click();
+    await page.locator("#panel .reader").getByText(`The id is ${id} here.`, { exact: true }).waitFor();
+    await page.getByRole("button", { name: `Delete ${id}`, exact: true }).click();
+    await page.getByRole("button", { name: "Delete", exact: true }).click();
+    await until(async () => (await page.locator("#documents").getByRole("button", { name: id, exact: true }).count()) === 0, `${id} is gone`);
+  }
   await over(page);
 }
 
@@ -517,10 +572,11 @@ async function motion_is_reduced_on_demand(world) {
 
 export const tests = {
   signing_in_needs_a_good_key, a_revoked_key_leads_to_the_sign_in_and_the_question_is_kept,
-  who_signs_in_next_sees_nothing_of_the_one_before, a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,
-  markdown_of_a_model_is_shown_as_lists_tables_and_code, stopping_stops_the_model_too, too_many_requests_wait_their_time_and_go_on,
+  nobody_is_asked_for_a_key_in_development, who_signs_in_next_sees_nothing_of_the_one_before,
+  a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,
+  markdown_of_a_model_is_shown_as_lists_tables_and_code, stopping_stops_the_model_too, a_lost_connection_is_taken_up_again, too_many_requests_wait_their_time_and_go_on,
   failures_say_what_to_do_and_can_be_tried_again, conversations_are_listed_renamed_exported_and_deleted, feedback_reaches_the_service,
-  files_are_uploaded_listed_and_deleted, hits_say_why_they_were_found, each_role_sees_what_it_may, the_keyboard_is_enough,
+  files_are_uploaded_listed_and_deleted, documents_with_odd_ids_can_be_read_and_deleted, hits_say_why_they_were_found, each_role_sees_what_it_may, the_keyboard_is_enough,
   everything_fits_on_a_phone, the_theme_follows_the_system_until_it_is_chosen, text_from_right_to_left_is_set_so,
   motion_is_reduced_on_demand, metrics_are_read_where_the_service_has_some, a_quotation_deep_in_a_long_document_is_found,
   another_collection_can_be_chosen, personal_data_is_taken_along_and_erased,
