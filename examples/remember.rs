@@ -52,6 +52,6 @@ async fn main() -> Result<()> {
     let input =
         AgentInput::new(TenantScope::local(), "Which tea do I like?").session(SessionId::new("tea time")?);
     println!("the agent: {}", agent.run(input, &ctx).await?.collect().await?.answer);
-    println!("forgotten: {} conversation", forget_tenant(&vector, key.scope(), &ctx).await?);
+    println!("forgotten: {} conversation", forget_tenant(&vector, None, key.scope(), &ctx).await?.sessions);
     Ok(())
 }

@@ -11,6 +11,7 @@ mod checkpoint;
 mod context;
 mod embed;
 mod error;
+mod forget;
 mod id;
 #[cfg(feature = "mcp")]
 pub mod mcp;
@@ -45,10 +46,9 @@ pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSu
 pub use context::{CancelOnDrop, RunContext, TraceContext};
 pub use embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 pub use error::{Error, ErrorKind, Result};
+pub use forget::{Forgotten, forget_session, forget_tenant};
 pub use id::{ChunkId, CollectionName, DocumentId, MAX_ID_BYTES, RunId, SessionId, TenantId};
-pub use memory::{
-    Memory, SessionKey, SessionSummary, SummaryMemory, VectorMemory, WindowMemory, forget_tenant,
-};
+pub use memory::{Memory, SessionKey, SessionSummary, SummaryMemory, VectorMemory, WindowMemory};
 pub use message::{Message, Part, Role, ToolCall, ToolResult};
 pub use model::{
     Capabilities, ChatEvent, ChatModel, ChatRequest, ChatResponse, ChatStream, FinishReason, ModelInfo,

@@ -14,6 +14,16 @@ pub fn kernels(data: &[u8]) {
         components.as_chunks().0.iter().map(|bytes| i16::from_le_bytes(*bytes)).collect();
     assert_eq!(door::code_products(&components, codes), Ok(()));
     intervals(&singles);
+    assert_eq!(panels(usize::from(*cut), data), Ok(()));
+}
+
+/// The products of a panel of quantised weights with rows of bytes.
+fn panels(rows: usize, data: &[u8]) -> Result<(), String> {
+    let Some((step, data)) = data.split_first_chunk() else { return Ok(()) };
+    // No quantisation makes other steps.
+    let step = f32::from_le_bytes(*step);
+    let step = if (0.0..=1e6).contains(&step) { step } else { 0.5 };
+    agentkit_rag::chat::fuzz_support::panel_products(rows % 9, step, data)
 }
 
 /// The two halves of the numbers, as unit vectors: their product lies where the codes say.

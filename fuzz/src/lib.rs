@@ -2,6 +2,8 @@
 //!
 //! `fuzz/run` drives them by libFuzzer; an ordinary test replays the seeds in `fuzz/seeds`, past findings among them.
 
+mod answers;
+mod chat;
 mod files;
 mod folder;
 mod kernels;
@@ -11,7 +13,7 @@ mod search;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("sealed", files::sealed),
     ("log", files::log),
     ("graph", files::graph),
@@ -19,6 +21,8 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("filter", search::filter),
     ("query", search::query),
     ("kernels", kernels::kernels),
+    ("answer", answers::answer),
+    ("gguf", chat::gguf),
 ];
 
 /// The target of that name.

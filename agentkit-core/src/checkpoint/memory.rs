@@ -10,6 +10,7 @@ use super::{Checkpoint, Checkpointer, RunKey, RunSummary};
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{RunId, TenantId};
+use crate::memory::SessionKey;
 use crate::scope::TenantScope;
 
 /// Most runs of a tenant.
@@ -93,6 +94,15 @@ impl Checkpointer for MemoryCheckpointer {
         let mut tenants = self.tenants();
         let runs = tenants.get_mut(key.scope().tenant());
         Ok(runs.is_some_and(|runs| runs.remove(key.run()).is_some()))
+    }
+
+    async fn forget(&self, session: &SessionKey, ctx: &RunContext) -> Result<u64> {
+        ctx.check()?;
+        let mut tenants = self.tenants();
+        let Some(runs) = tenants.get_mut(session.scope().tenant()) else { return Ok(0) };
+        let before = runs.len();
+        runs.retain(|_, stored| stored.session.as_ref() != Some(session.session()));
+        Ok((before - runs.len()) as u64)
     }
 }
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub use self::memory::MemoryCheckpointer;
 use crate::context::RunContext;
 use crate::error::Result;
-use crate::id::RunId;
+use crate::id::{RunId, SessionId};
+use crate::memory::SessionKey;
 use crate::scope::TenantScope;
 
 /// Names one run of one tenant; cannot be formed without a scope.
@@ -46,13 +47,23 @@ pub struct Checkpoint {
     pub revision: u64,
     /// The run, as [`AgentRun::to_json`](crate::AgentRun::to_json) gives it.
     pub state: String,
+    /// The conversation the run belongs to, with which it is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
 }
 
 impl Checkpoint {
     /// The `revision`th state of a run.
     #[must_use]
     pub fn new(revision: u64, state: impl Into<String>) -> Self {
-        Self { revision, state: state.into() }
+        Self { revision, state: state.into(), session: None }
+    }
+
+    /// The same, as a run of `session`.
+    #[must_use]
+    pub fn session(mut self, session: Option<SessionId>) -> Self {
+        self.session = session;
+        self
     }
 }
 
@@ -83,7 +94,8 @@ impl RunSummary {
 ///   it calls a tool.
 /// - `load` gives what was saved last; an unknown run is `None`, not an error.
 /// - Runs of different tenants never meet, whatever their ids.
-/// - `remove` deletes every trace and says whether there was anything.
+/// - `remove` deletes every trace and says whether there was anything; `forget` does so with every run whose last
+///   checkpoint names the session.
 #[async_trait]
 pub trait Checkpointer: Send + Sync {
     /// Writes a run down, in place of what was there.
@@ -127,4 +139,13 @@ pub trait Checkpointer: Send + Sync {
     /// # Errors
     /// Unavailable, or stopped.
     async fn remove(&self, key: &RunKey, ctx: &RunContext) -> Result<bool>;
+
+    /// Deletes the runs of a conversation; says how many there were.
+    ///
+    /// # Cancel safety
+    /// If dropped, each run is deleted whole or not at all; call it again for the rest.
+    ///
+    /// # Errors
+    /// Unavailable, or stopped.
+    async fn forget(&self, session: &SessionKey, ctx: &RunContext) -> Result<u64>;
 }

@@ -118,26 +118,3 @@ pub trait Memory: Send + Sync {
     /// Unavailable, or stopped.
     async fn forget(&self, key: &SessionKey, ctx: &RunContext) -> Result<bool>;
 }
-
-/// Conversations listed at a time while a tenant is forgotten.
-const PAGE: usize = 100;
-
-/// Deletes every conversation of the scope's tenant; gives how many there were.
-///
-/// # Cancel safety
-/// If dropped, each conversation is deleted whole or not at all; call it again for the rest.
-///
-/// # Errors
-/// Unavailable, corrupt, or stopped; what was deleted until then is gone.
-pub async fn forget_tenant(memory: &dyn Memory, scope: &TenantScope, ctx: &RunContext) -> Result<u64> {
-    let (mut forgotten, mut after) = (0, None);
-    loop {
-        let page = memory.sessions(scope, after.as_ref(), PAGE, ctx).await?;
-        let Some(last) = page.last() else { return Ok(forgotten) };
-        after = Some(last.session.clone());
-        for listed in page {
-            let key = SessionKey::new(scope.clone(), listed.session);
-            forgotten += u64::from(memory.forget(&key, ctx).await?);
-        }
-    }
-}

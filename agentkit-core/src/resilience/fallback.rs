@@ -18,7 +18,7 @@ use crate::model::{ChatModel, ChatRequest, ChatStream, ModelInfo};
 /// the first error that is retryable, or else with the first.
 ///
 /// The chain describes itself as its first model, with the smallest context of all of them; it has tools if any
-/// of them has, and cites if all of them do. A request with tools passes over models without.
+/// of them has, and cites or keeps to schemas if all of them do. A request with tools passes over models without.
 pub struct Fallback {
     info: ModelInfo,
     chain: Vec<Arc<dyn ChatModel>>,
@@ -34,6 +34,7 @@ impl Fallback {
             info.context_tokens = info.context_tokens.min(other.context_tokens);
             info.capabilities.tools |= other.capabilities.tools;
             info.capabilities.citations &= other.capabilities.citations;
+            info.capabilities.structured_output &= other.capabilities.structured_output;
         }
         Self { info, chain }
     }

@@ -43,7 +43,7 @@ impl HedgeOptions {
 ///
 /// Nothing is said twice, but what was asked twice is paid for twice; a [`Bulkhead`](super::Bulkhead) behind it
 /// bounds what a slow service is asked. A failed call is no reason to ask again, which is for
-/// [`Retry`](super::Retry): the error is returned unless another call is still running.
+/// [`Retry`](super::Retry): the error is returned, unless it may pass and another call is still running.
 pub struct Hedge<T: ?Sized> {
     options: HedgeOptions,
     inner: Arc<T>,

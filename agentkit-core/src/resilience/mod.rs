@@ -35,6 +35,11 @@ mod retry;
 mod stack;
 mod timeout;
 
+use std::time::Duration;
+
+/// Longer than anybody waits: what is set to more is cut to it, because clocks and timers end.
+const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 pub use self::breaker::{BreakerOptions, BreakerState, CircuitBreaker};
 pub use self::bulkhead::{Bulkhead, BulkheadOptions};
 #[cfg(feature = "cache")]

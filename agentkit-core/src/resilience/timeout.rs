@@ -11,15 +11,13 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::NEVER;
 use super::begin::is_last;
 use crate::context::RunContext;
 use crate::embed::{EmbedSide, Embedder, EmbedderIdentity, Embedding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ChatEvent, ChatModel, ChatRequest, ChatStream, ModelInfo};
 use crate::rerank::Reranker;
-
-/// A moment that does not come: tokio's timers reach no further than about two years.
-const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// How long a call may take; what is not stated is not limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

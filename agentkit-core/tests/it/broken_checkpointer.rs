@@ -2,8 +2,8 @@
 
 use agentkit_core::testing::conformance;
 use agentkit_core::{
-    Checkpoint, Checkpointer, MemoryCheckpointer, Result, RunContext, RunId, RunKey, RunSummary, TenantId,
-    TenantScope,
+    Checkpoint, Checkpointer, MemoryCheckpointer, Result, RunContext, RunId, RunKey, RunSummary, SessionKey,
+    TenantId, TenantScope,
 };
 use async_trait::async_trait;
 
@@ -17,6 +17,8 @@ enum Flaw {
     SharesTenants,
     KeepsWhatIsRemoved,
     ForgetsTheRevision,
+    ForgetsTooMuch,
+    LosesTheSession,
     ListsFromTheStart,
     IgnoresItsContext,
     SplitsByCollection,
@@ -77,7 +79,10 @@ impl Checkpointer for Broken {
     async fn load(&self, key: &RunKey, ctx: &RunContext) -> Result<Option<Checkpoint>> {
         let found = self.0.load(&self.key(key), ctx).await?;
         Ok(match self.1 {
-            Flaw::ForgetsTheRevision => found.map(|found| Checkpoint::new(1, found.state)),
+            Flaw::ForgetsTheRevision => {
+                found.map(|found| Checkpoint::new(1, found.state).session(found.session))
+            }
+            Flaw::LosesTheSession => found.map(|found| found.session(None)),
             _ => found,
         })
     }
@@ -101,6 +106,18 @@ impl Checkpointer for Broken {
             _ => self.0.remove(&key, ctx).await,
         }
     }
+
+    async fn forget(&self, session: &SessionKey, ctx: &RunContext) -> Result<u64> {
+        if matches!(self.1, Flaw::ForgetsTooMuch) {
+            for listed in self.0.runs(session.scope(), None, 100, ctx).await? {
+                self.0.remove(&RunKey::new(session.scope().clone(), listed.run), ctx).await?;
+            }
+            return Ok(3);
+        }
+        let scope =
+            self.key(&RunKey::new(session.scope().clone(), RunId::new("any").unwrap())).scope().clone();
+        self.0.forget(&SessionKey::new(scope, session.session().clone()), ctx).await
+    }
 }
 
 #[tokio::test]
@@ -112,6 +129,8 @@ async fn a_broken_checkpointer_is_caught() {
         (Flaw::SharesTenants, "reads another tenant's run"),
         (Flaw::KeepsWhatIsRemoved, "a removed run is still there"),
         (Flaw::ForgetsTheRevision, "did not come back as it was saved"),
+        (Flaw::ForgetsTooMuch, "left the wrong runs"),
+        (Flaw::LosesTheSession, "without its session"),
         (Flaw::ListsFromTheStart, "each of them once"),
         (Flaw::IgnoresItsContext, "succeeded although its context was stopped"),
         (Flaw::SplitsByCollection, "not found from another collection"),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use agentkit_core::testing::conformance::{self, AgentFixture};
 use agentkit_core::testing::{ScriptedModel, ScriptedTurn};
 use agentkit_core::{
-    Agent, AgentEventKind, AgentReply, AgentTool, Error, ErrorKind, Handling, MemoryCheckpointer, Outcome,
-    Parallel, Refine, Result, Route, Router, RunContext, Sequence, TenantScope, Tool, ToolAgent, ToolPolicy,
-    Usage, Verdict,
+    Agent, AgentEventKind, AgentReply, AgentTool, ChatEvent, Error, ErrorKind, FinishReason, Handling,
+    MAX_MESSAGE_BYTES, MemoryCheckpointer, Outcome, Parallel, Refine, Result, Route, Router, RunContext,
+    Sequence, TenantScope, Tool, ToolAgent, ToolPolicy, Usage, Verdict,
 };
 use serde_json::json;
 
@@ -228,4 +228,86 @@ async fn stopping_the_whole_stops_its_parts() {
         assert!(reply.unwrap_err().is_stopped());
         assert_eq!(log.open.load(Ordering::SeqCst), 0);
     }
+}
+
+/// An agent that greets Ada once in each of its runs, writes its runs down in `store`, and says `text`.
+fn greeter(text: &str, log: &Arc<Log>, store: &Arc<MemoryCheckpointer>, runs: usize) -> Arc<dyn Agent> {
+    let turns = (0..runs).flat_map(|_| [greets(&["Ada"]), ScriptedTurn::text(text)]);
+    let agent = ToolAgent::builder(model(turns)).tool(Arc::new(greet(log))).checkpoints(store.clone());
+    Arc::new(agent.build().unwrap())
+}
+
+#[tokio::test]
+async fn in_a_call_with_a_key_every_part_and_round_has_a_key_of_its_own() {
+    let (log, store) = (Arc::<Log>::default(), Arc::<MemoryCheckpointer>::default());
+    let parts: [(&str, Arc<dyn Agent>); 3] = [
+        (
+            "sequence",
+            Arc::new(Sequence::new(vec![greeter("a", &log, &store, 1), greeter("b", &log, &store, 1)])),
+        ),
+        ("refine", Arc::new(judged(greeter("bad", &log, &store, 3)))),
+        (
+            "parallel",
+            Arc::new(Parallel::new(
+                vec![
+                    ("one".into(), greeter("a", &log, &store, 1)),
+                    ("two".into(), greeter("b", &log, &store, 1)),
+                ],
+                greeter("c", &log, &store, 1),
+            )),
+        ),
+    ];
+    for (name, whole) in &parts {
+        let ctx = RunContext::new().with_idempotency_key(*name);
+        whole.run(input(), &ctx).await.unwrap().collect().await.unwrap();
+    }
+    let keys: std::collections::BTreeSet<String> = log.calls().into_iter().map(|(_, key)| key).collect();
+    assert_eq!((keys.len(), log.names().len()), (8, 8), "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_repeated_under_its_key_carries_on_the_runs_it_began() {
+    let (log, store) = (Arc::<Log>::default(), Arc::<MemoryCheckpointer>::default());
+    let whole = || Sequence::new(vec![greeter("a", &log, &store, 1), greeter("b", &log, &store, 1)]);
+    let ctx = RunContext::new().with_idempotency_key("call");
+    for _ in 0..2 {
+        let told = whole().run(input(), &ctx).await.unwrap().collect().await.unwrap();
+        assert_eq!(told.answer, "b");
+    }
+    assert_eq!(log.names(), ["Ada", "Ada"], "nobody is greeted again");
+}
+
+#[tokio::test]
+async fn what_is_too_long_to_hand_on_is_cut_and_what_is_empty_is_said_to_be() {
+    let long = "tea ".repeat(MAX_MESSAGE_BYTES / 4);
+    let (combine, model) = saying("all");
+    let parts = (0..3).map(|n| (format!("part {n}"), saying(&long).0)).collect();
+    assert_eq!(reply(&Parallel::new(parts, combine)).await.unwrap().answer, "all");
+    let told = asked(&model);
+    assert!(told.len() <= MAX_MESSAGE_BYTES && told.matches("are not shown").count() == 3);
+
+    let draft = saying(&format!("{long}good")).0;
+    assert!(reply(&judged(draft)).await.unwrap().answer.ends_with("good"));
+    let (author, model) = saying(&long);
+    reply(&judged(author).rounds(2)).await.unwrap();
+    assert!(asked(&model).len() <= MAX_MESSAGE_BYTES && asked(&model).ends_with("Write a better one."));
+
+    let (last, model) = saying("text");
+    let nothing = ScriptedTurn::events([ChatEvent::Finished { reason: FinishReason::Length }]);
+    reply(&Sequence::new(vec![playing([nothing], &Arc::default()), last])).await.unwrap();
+    assert_eq!(asked(&model), "(no answer)");
+}
+
+#[tokio::test]
+async fn what_a_part_used_that_failed_is_counted() {
+    let gone = Error::new(ErrorKind::Unavailable, "gone");
+    let usage = ChatEvent::Usage(Usage { input_tokens: 5, output_tokens: 1 });
+    let costly = playing([ScriptedTurn::events([usage]).then_fail(gone)], &Arc::default());
+    let whole = Parallel::new(vec![("one".into(), costly)], saying("never").0);
+    let events = events_of(whole.run(input(), &RunContext::new()).await.unwrap()).await;
+    let used = events.iter().find_map(|event| match event {
+        AgentEventKind::Usage(usage) => Some(usage.input_tokens),
+        _ => None,
+    });
+    assert_eq!((used, failure(&events).0), (Some(5), ErrorKind::Unavailable));
 }

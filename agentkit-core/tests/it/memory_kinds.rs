@@ -278,8 +278,8 @@ async fn a_tenant_is_forgotten_whole_and_no_other() {
     }
     append(&memory, &key("two", "s0"), turn("a", "b")).await;
     let ctx = RunContext::new();
-    assert_eq!(forget_tenant(&memory, key("one", "s").scope(), &ctx).await.unwrap(), 250);
-    assert_eq!(forget_tenant(&memory, key("one", "s").scope(), &ctx).await.unwrap(), 0);
+    assert_eq!(forget_tenant(&memory, None, key("one", "s").scope(), &ctx).await.unwrap().sessions, 250);
+    assert_eq!(forget_tenant(&memory, None, key("one", "s").scope(), &ctx).await.unwrap().sessions, 0);
     assert!(inner.sessions(key("one", "s").scope(), None, 10, &ctx).await.unwrap().is_empty());
     assert_eq!(recall(&memory, &key("two", "s0"), 10).await.len(), 2);
 }

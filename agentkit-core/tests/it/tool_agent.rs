@@ -8,9 +8,9 @@ use agentkit_core::testing::conformance::{self, AgentFixture};
 use agentkit_core::testing::{EchoTool, ScriptedModel, ScriptedTurn, WindowMemory};
 use agentkit_core::{
     Agent, AgentEventKind, ChatRequest, Error, ErrorKind, ExternalTool, Filter, FunctionTool, Handling,
-    Memory, Message, ModelInfo, Observation, Outcome, RequestPatch, Result, Retriever, Role, RunContext,
-    RunLimits, SearchRequest, SessionId, SessionKey, TenantScope, Tool, ToolAction, ToolAgent, ToolPolicy,
-    ToolSpec, Usage,
+    Memory, MemoryCheckpointer, Message, ModelInfo, Observation, Outcome, RequestPatch, Result, Retriever,
+    Role, RunContext, RunLimits, SearchRequest, SessionId, SessionKey, TenantScope, Tool, ToolAction,
+    ToolAgent, ToolPolicy, ToolSpec, Usage,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -301,11 +301,21 @@ async fn a_hook_cannot_break_the_rules() {
     let failing =
         build().before_tool(|_, _| async { Err(Error::new(ErrorKind::Unavailable, "policy server")) });
     let approving = build().before_tool(|_, _| async { Ok(ToolAction::Approve) });
+    // Whoever approves is not asked about what a later hook stops.
+    let stopping = build()
+        .checkpoints(Arc::new(MemoryCheckpointer::new()))
+        .before_tool(|_, _| async { Ok(ToolAction::Approve) })
+        .before_tool(|_, _| async { Ok(ToolAction::Stop("not that".into())) });
+    let waits = greet(&log).policy(ToolPolicy::new().handling(Handling::Approve));
+    let unkept = ToolAgent::builder(model([greets(&["a"])]))
+        .tools_for_each_run(move |_| Ok(vec![Arc::new(waits.clone()) as Arc<dyn Tool>]));
     for (builder, kind) in [
         (wrong, ErrorKind::InvalidInput),
         (dangling, ErrorKind::InvalidInput),
         (failing, ErrorKind::Unavailable),
         (approving, ErrorKind::Unsupported),
+        (stopping, ErrorKind::InvalidInput),
+        (unkept, ErrorKind::InvalidInput),
     ] {
         let events = events(&builder.build().unwrap(), &RunContext::new()).await;
         well_formed(&events);

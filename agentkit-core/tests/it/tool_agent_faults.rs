@@ -157,6 +157,18 @@ fn gathered(events: &[AgentEventKind]) -> Result<AgentReply> {
     Ok(reply)
 }
 
+/// The same conversation, not streamed: the reply is what was streamed, and the model is asked the same.
+async fn blocking_equals(seed: u64, events: &[AgentEventKind], model: &ScriptedModel) {
+    let same = conversation(seed);
+    let reply = same.agent.run(input(), &same.ctx).await.unwrap().collect().await;
+    let of = |reply: &Result<AgentReply>| match reply {
+        Ok(reply) => Ok((reply.answer.clone(), reply.outcome, reply.usage)),
+        Err(error) => Err((error.kind(), error.message().to_owned())),
+    };
+    assert_eq!(of(&reply), of(&gathered(events)), "conversation {seed}: the reply is not what was streamed");
+    assert_eq!(same.model.requests(), model.requests(), "conversation {seed} is not the same twice");
+}
+
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_conversations_with_random_faults_end_once_with_a_valid_history() {
     std::panic::set_hook(Box::new(|_| {}));
@@ -179,17 +191,7 @@ async fn ten_thousand_conversations_with_random_faults_end_once_with_a_valid_his
             other => format!("{other:?}"),
         };
         *ends.entry(end).or_default() += 1;
-        if seed % 10 == 0 {
-            let same = conversation(seed);
-            let reply = same.agent.run(input(), &same.ctx).await.unwrap().collect().await;
-            let expected = gathered(&events);
-            let of = |reply: &Result<AgentReply>| match reply {
-                Ok(reply) => Ok((reply.answer.clone(), reply.outcome, reply.usage)),
-                Err(error) => Err((error.kind(), error.message().to_owned())),
-            };
-            assert_eq!(of(&reply), of(&expected), "conversation {seed}: the reply is not what was streamed");
-            assert_eq!(same.model.requests(), model.requests(), "conversation {seed} is not the same twice");
-        }
+        blocking_equals(seed, &events, &model).await;
     }
     drop(std::panic::take_hook());
     println!("{CONVERSATIONS} conversations ended: {ends:?}");

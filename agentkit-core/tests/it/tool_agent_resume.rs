@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use agentkit_core::testing::{ScriptedModel, ScriptedTurn, WindowMemory};
 use agentkit_core::{
     Agent, AgentEventKind, AgentRun, Checkpoint, Checkpointer, Deferral, Error, ErrorKind, ExternalTool,
-    FunctionTool, Handling, Memory, MemoryCheckpointer, Outcome, Repeat, Resolution, Result, RunContext,
-    RunEnd, RunId, RunKey, RunSummary, SessionId, SessionKey, TenantId, TenantScope, Tool, ToolAction,
-    ToolAgent, ToolPolicy, validate_history,
+    FunctionTool, Handling, Memory, MemoryCheckpointer, Message, Outcome, Repeat, Resolution, Result,
+    RunContext, RunEnd, RunId, RunKey, RunSummary, SessionId, SessionKey, TenantId, TenantScope, Tool,
+    ToolAction, ToolAgent, ToolPolicy, forget_session, forget_tenant, validate_history,
 };
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -199,6 +199,53 @@ impl Checkpointer for FailingStore {
     async fn remove(&self, key: &RunKey, ctx: &RunContext) -> Result<bool> {
         self.inner.remove(key, ctx).await
     }
+
+    async fn forget(&self, session: &SessionKey, ctx: &RunContext) -> Result<u64> {
+        self.inner.forget(session, ctx).await
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_conversation_takes_its_runs_with_it_even_one_that_is_going_on() {
+    let (store, memory) = (Arc::new(MemoryCheckpointer::new()), Arc::new(WindowMemory::new()));
+    let session = SessionKey::new(TenantScope::local(), SessionId::new("s").unwrap());
+    let (forgets, kept, told) = (session.clone(), store.clone(), memory.clone());
+    let tool = FunctionTool::new("greet", "Forgets the conversation.", move |_: Named, ctx: RunContext| {
+        let (store, memory, session) = (kept.clone(), told.clone(), forgets.clone());
+        async move { Ok(forget_session(&*memory, Some(&*store), &session, &ctx).await?.runs) }
+    });
+    let agent = ToolAgent::builder(model([greets(&["Ada"]), ScriptedTurn::text("never said")]))
+        .tool(Arc::new(tool))
+        .checkpoints(store.clone())
+        .memory(memory.clone())
+        .build()
+        .unwrap();
+    let ctx = RunContext::new();
+    let input = named().session(session.session().clone());
+    let error = agent.run(input, &ctx).await.unwrap().collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(store.load(&key(), &ctx).await.unwrap(), None);
+    assert_eq!(memory.recall(&session, 10, &ctx).await.unwrap(), []);
+    assert!(agent.resume(&key(), vec![], &ctx).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_forgotten_tenant_leaves_neither_conversations_nor_runs() {
+    let (store, memory, ctx) = (MemoryCheckpointer::new(), WindowMemory::new(), RunContext::new());
+    let of = |tenant: &str| TenantScope::for_tenant(TenantId::new(tenant).unwrap());
+    for (tenant, runs) in [("one", 250), ("two", 1)] {
+        for number in 0..runs {
+            let run = RunKey::new(of(tenant), RunId::new(format!("run {number}")).unwrap());
+            store.save(&run, Checkpoint::new(1, "x"), &ctx).await.unwrap();
+        }
+        let session = SessionKey::new(of(tenant), SessionId::new("s").unwrap());
+        memory.append(&session, vec![Message::user("hello")], &ctx).await.unwrap();
+    }
+    let forgotten = forget_tenant(&memory, Some(&store), &of("one"), &ctx).await.unwrap();
+    assert_eq!((forgotten.sessions, forgotten.runs), (1, 250));
+    assert!(store.runs(&of("one"), None, 10, &ctx).await.unwrap().is_empty());
+    assert_eq!(store.runs(&of("two"), None, 10, &ctx).await.unwrap().len(), 1);
+    assert_eq!(memory.sessions(&of("two"), None, 10, &ctx).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

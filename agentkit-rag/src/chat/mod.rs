@@ -1,6 +1,8 @@
 //! Chat on this machine: models of the llama family from GGUF files, on the CPU.
 
 mod engine;
+#[doc(hidden)]
+pub mod fuzz_support;
 mod generate;
 mod gguf;
 mod llama;
@@ -44,7 +46,7 @@ use crate::models::{ModelSpec, ModelStore, NoProgress};
 /// [request](ChatRequest), temperature, seed, stop sequences and limit of tokens are kept; a request without a seed is
 /// answered differently each time, unless the temperature is 0. With an [output schema](agentkit_core::OutputSchema) no token is
 /// chosen that the schema does not allow, so an answer that ends with `Stop` is valid; what of JSON Schema is not kept is
-/// refused as unsupported. Tools are refused: small models are not made for them. A request that leaves no room for an answer is an
+/// refused as unsupported, and stop sequences beside a schema as invalid. Tools are refused: small models are not made for them. A request that leaves no room for an answer is an
 /// invalid-input error. Usage counts the tokens of the prompt and all tokens that were generated, the one that ends the
 /// answer included.
 ///
@@ -184,6 +186,11 @@ impl Shared {
     fn job(&self, request: &ChatRequest) -> Result<Job> {
         let vocabulary = self.engine.vocabulary();
         let schema = request.output_schema.as_ref().map(|schema| &schema.schema);
+        if schema.is_some() && !request.stop.is_empty() {
+            let message =
+                "an answer that keeps to a schema ends where the schema ends: leave out the stop sequences";
+            return Err(Error::invalid_input(message));
+        }
         let constraint = schema.map(Constraint::new).transpose()?;
         let lines = prompt::lines(&request.messages, schema, vocabulary)?;
         let text = self.template.render(&lines)?;
@@ -193,6 +200,9 @@ impl Shared {
             return Err(too_long(&format!("{} bytes", text.len()), context));
         }
         let prompt = vocabulary.encode(&text)?;
+        if prompt.is_empty() {
+            return Err(Error::invalid_input("the model's chat template makes nothing of this conversation"));
+        }
         if prompt.len() >= context {
             return Err(too_long(&format!("{} tokens", prompt.len()), context));
         }

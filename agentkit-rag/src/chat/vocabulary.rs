@@ -65,10 +65,15 @@ impl Vocabulary {
         let steers = |text: &&str| text.chars().count() > 1;
         let marks = of_kind(ADDED..=ADDED).map(|(_, text)| *text).filter(|text| text.starts_with('<'));
         let steering = of_kind(CONTROL..=CONTROL).map(|(_, text)| *text).chain(marks).filter(steers);
+        let steering: Vec<String> = steering.map(str::to_owned).collect();
+        if steering.iter().any(|token| token.contains(BREAK)) {
+            let message = format!("{} has a control token that no text can be kept from", file.name());
+            return Err(Error::corrupt(message));
+        }
         let bytes: Vec<Box<[u8]>> = tokens.iter().zip(&kinds).map(|(text, kind)| said(text, *kind)).collect();
         Ok(Self {
             tokenizer: tokenizer(file, &tokens, &kinds)?,
-            steering: steering.map(str::to_owned).collect(),
+            steering,
             ends: ends(file, &tokens)?,
             start: start(file, tokens.len())?,
             longest: tokens.iter().map(|text| text.len()).max().unwrap_or(1),
@@ -101,7 +106,8 @@ impl Vocabulary {
     pub(super) fn quoted(&self, text: &str) -> String {
         let mut text = text.replace(BREAK, "\u{fffd}");
         for token in &self.steering {
-            if text.contains(token.as_str()) {
+            // More than once, because tokens may overlap.
+            while text.contains(token.as_str()) {
                 let mut letters = token.chars();
                 let first = letters.next().map(String::from).unwrap_or_default();
                 text = text.replace(token.as_str(), &format!("{first}{BREAK}{}", letters.as_str()));

@@ -165,7 +165,9 @@ impl IngestJob {
         let mut first = true;
         loop {
             let started = tokio::time::Instant::now();
-            match self.pass(mirror, first, ctx).await {
+            let passed = self.pass(mirror, first, ctx).await;
+            keep_latest(&mut self.report.skipped);
+            match passed {
                 Ok(()) => first = false,
                 Err(error) if may_pass(&error) => self.tell(&IngestEvent::Retrying { error: &error }),
                 Err(error) => return Err(error),
@@ -330,6 +332,13 @@ struct Unsettled {
     failed: Option<String>,
 }
 
+/// Keeps the newest failure of each file, so that a folder that is watched for months does not fill the memory.
+fn keep_latest(skipped: &mut Vec<SkippedFile>) {
+    let mut seen = HashSet::new();
+    let mut newest: Vec<bool> = skipped.iter().rev().map(|file| seen.insert(file.path.clone())).collect();
+    skipped.retain(|_| newest.pop().unwrap_or(true));
+}
+
 /// Whether what failed may work later.
 fn may_pass(error: &Error) -> bool {
     error.is_retryable() || matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound)
@@ -341,5 +350,20 @@ impl fmt::Debug for IngestJob {
             .field("scope", &self.scope)
             .field("report", &self.report)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_failure_of_each_file_is_kept_in_order() {
+        let failure = |path: &str, error: &str| SkippedFile { path: path.into(), error: error.into() };
+        let mut skipped = vec![failure("a", "1"), failure("b", "1"), failure("a", "2"), failure("c", "1")];
+        keep_latest(&mut skipped);
+        let kept: Vec<_> =
+            skipped.iter().map(|file| (file.path.to_str().unwrap(), file.error.as_str())).collect();
+        assert_eq!(kept, [("b", "1"), ("a", "2"), ("c", "1")]);
     }
 }

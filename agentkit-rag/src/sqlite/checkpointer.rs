@@ -6,7 +6,8 @@ mod tests;
 use std::path::Path;
 
 use agentkit_core::{
-    Checkpoint, Checkpointer, Error, ErrorKind, Result, RunContext, RunId, RunKey, RunSummary, TenantScope,
+    Checkpoint, Checkpointer, Error, ErrorKind, Result, RunContext, RunId, RunKey, RunSummary, SessionId,
+    SessionKey, TenantScope,
 };
 use async_trait::async_trait;
 
@@ -76,9 +77,11 @@ impl SqliteCheckpointer {
             return Ok(false);
         };
         let statement = if before == 0 {
-            "INSERT INTO runs (tenant, run, revision, state) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING"
+            "INSERT INTO runs (tenant, run, revision, state, session) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT DO NOTHING"
         } else {
-            "UPDATE runs SET revision = ?3, state = ?4 WHERE tenant = ?1 AND run = ?2 AND revision = ?3 - 1"
+            "UPDATE runs SET revision = ?3, state = ?4, session = ?5 \
+             WHERE tenant = ?1 AND run = ?2 AND revision = ?3 - 1"
         };
         let _turn = self.database.turn().await;
         let written = sqlx::query(statement)
@@ -86,6 +89,7 @@ impl SqliteCheckpointer {
             .bind(key.run().as_str())
             .bind(revision)
             .bind(checkpoint.state.as_str())
+            .bind(checkpoint.session.as_ref().map(SessionId::as_str))
             .execute(&self.database.pool)
             .await
             .map_err(self.database.failed("write a run to"))?;
@@ -104,14 +108,19 @@ impl SqliteCheckpointer {
     }
 
     async fn read(&self, key: &RunKey) -> Result<Option<Checkpoint>> {
-        let row: Option<(i64, String)> =
-            sqlx::query_as("SELECT revision, state FROM runs WHERE tenant = ? AND run = ?")
+        let row: Option<(i64, String, Option<String>)> =
+            sqlx::query_as("SELECT revision, state, session FROM runs WHERE tenant = ? AND run = ?")
                 .bind(key.scope().tenant().as_str())
                 .bind(key.run().as_str())
                 .fetch_optional(&self.database.pool)
                 .await
                 .map_err(self.database.failed("read a run from"))?;
-        row.map(|(revision, state)| Ok(Checkpoint::new(self.revision(revision)?, state))).transpose()
+        row.map(|(revision, state, session)| {
+            let session = session.map(SessionId::new).transpose();
+            let session = session.map_err(|error| self.damaged().with_source(error))?;
+            Ok(Checkpoint::new(self.revision(revision)?, state).session(session))
+        })
+        .transpose()
     }
 
     async fn list(&self, scope: &TenantScope, after: &str, limit: usize) -> Result<Vec<RunSummary>> {
@@ -150,6 +159,18 @@ impl SqliteCheckpointer {
             .map_err(self.database.failed("delete a run from"))?;
         Ok(self.database.erased(deleted.rows_affected()).await)
     }
+
+    async fn delete_session(&self, key: &SessionKey) -> Result<u64> {
+        let _turn = self.database.turn().await;
+        let deleted = sqlx::query("DELETE FROM runs WHERE tenant = ? AND session = ?")
+            .bind(key.scope().tenant().as_str())
+            .bind(key.session().as_str())
+            .execute(&self.database.pool)
+            .await
+            .map_err(self.database.failed("delete runs from"))?;
+        self.database.erased(deleted.rows_affected()).await;
+        Ok(deleted.rows_affected())
+    }
 }
 
 #[async_trait]
@@ -180,5 +201,9 @@ impl Checkpointer for SqliteCheckpointer {
 
     async fn remove(&self, key: &RunKey, ctx: &RunContext) -> Result<bool> {
         ctx.run(self.delete(key)).await
+    }
+
+    async fn forget(&self, session: &SessionKey, ctx: &RunContext) -> Result<u64> {
+        ctx.run(self.delete_session(session)).await
     }
 }

@@ -10,6 +10,7 @@ mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agentkit_core::{Error, ErrorKind, Result};
@@ -34,6 +35,8 @@ struct Database {
     path: PathBuf,
     /// Writers of this process queue here in order, which SQLite's own busy wait would not give them.
     writing: Arc<Mutex<()>>,
+    /// Whether the log may still hold what was deleted.
+    uncut: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -44,6 +47,7 @@ impl Database {
                 .await
                 .map_err(|source| Error::io(format!("create the folder {}", folder.display()), source))?;
         }
+        make_private(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -55,7 +59,7 @@ impl Database {
             .pragma("secure_delete", "ON");
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
         let pool = pool.connect_with(options).await.map_err(|error| error::translate("open", path, error))?;
-        let database = Self { pool, path: path.to_owned(), writing: Arc::default() };
+        let database = Self { pool, path: path.to_owned(), writing: Arc::default(), uncut: Arc::default() };
         sqlx::migrate!("src/sqlite/migrations")
             .run(&database.pool)
             .await
@@ -69,8 +73,12 @@ impl Database {
             let message = format!("{} is there already; name a new file", to.display());
             return Err(Error::new(ErrorKind::Conflict, message));
         }
+        // SQLite writes into an empty file as into a new one.
+        make_private(to).await?;
         let mut source = connect_to_read(from).await?;
-        let target = to.to_string_lossy().into_owned();
+        let target = to.to_str().ok_or_else(|| {
+            Error::invalid_input(format!("{} is not in UTF-8, which SQLite asks of a new file", to.display()))
+        })?;
         sqlx::query("VACUUM INTO ?")
             .bind(target)
             .execute(&mut source)
@@ -99,19 +107,33 @@ impl Database {
 
     /// Waits until nobody else of this process writes.
     async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().await
+        let turn = self.writing.lock().await;
+        if self.uncut.load(Ordering::Relaxed) {
+            self.cut_log().await;
+        }
+        turn
     }
 
     /// Whether `rows` that were deleted were any; if so, cuts the log, which still holds them.
     ///
-    /// A reader may hold that up; the next checkpoint then does it.
+    /// A reader may hold that up; then it is tried again before every later write.
     async fn erased(&self, rows: u64) -> bool {
-        if rows > 0
-            && let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await
-        {
-            tracing::debug!(%error, "the log of the store is cut at a later checkpoint");
+        if rows > 0 {
+            self.uncut.store(true, Ordering::Relaxed);
+            self.cut_log().await;
         }
         rows > 0
+    }
+
+    async fn cut_log(&self) {
+        // The first column says whether somebody was in the way.
+        let cut: std::result::Result<(i64, i64, i64), _> =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.pool).await;
+        match cut {
+            Ok((0, ..)) => self.uncut.store(false, Ordering::Relaxed),
+            Ok(_) => tracing::debug!("a reader holds up the cutting of the store's log"),
+            Err(error) => tracing::debug!(%error, "the log of the store could not be cut"),
+        }
     }
 
     /// Says which attempt on this file failed and why.
@@ -121,12 +143,22 @@ impl Database {
     }
 }
 
+/// Makes an empty file that only its owner may read, unless there is a file; SQLite gives its log the same permissions.
+async fn make_private(path: &Path) -> Result<()> {
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let made = options.open(path).await;
+    made.map(drop).map_err(|source| Error::io(format!("create {}", path.display()), source))
+}
+
 /// A connection that changes nothing in the file at `path`.
 async fn connect_to_read(path: &Path) -> Result<SqliteConnection> {
     if !path.exists() {
         return Err(Error::not_found(format!("there is no file {}", path.display())));
     }
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE);
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
     options.connect().await.map_err(|error| error::translate("open", path, error))
 }
 

@@ -50,6 +50,9 @@ struct Waiting {
     _room: tokio::sync::OwnedSemaphorePermit,
 }
 
+/// What waits, by whose chain it belongs to.
+type Tenants = BTreeMap<TenantId, Vec<Waiting>>;
+
 /// A chain that was checked and is whole.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
@@ -196,28 +199,29 @@ impl Shared {
         if batch.is_empty() {
             return;
         }
-        let ctx = RunContext::new().with_timeout(PATIENCE);
-        let written = self.write(&batch, &ctx).await;
-        if let Err(error) = &written {
-            let records = batch.len();
-            tracing::error!(error = error.chain(), records, "audit records could not be written");
-        }
+        let mut tenants = Tenants::new();
         for waiting in batch {
-            let told = written.as_ref().copied().map_err(|error| Error::new(error.kind(), error.message()));
-            // Nobody may be waiting for a record that was only noted.
-            let _ = waiting.done.send(told);
+            tenants.entry(waiting.tenant.clone()).or_default().push(waiting);
+        }
+        let ctx = RunContext::new().with_timeout(PATIENCE);
+        let together = self.write(&tenants, &ctx).await;
+        if together.is_ok() || tenants.len() == 1 {
+            return tell(tenants, &together);
+        }
+        // A damaged chain must not hold up those of others.
+        for (tenant, waiting) in tenants {
+            let alone = Tenants::from([(tenant, waiting)]);
+            let written = self.write(&alone, &ctx).await;
+            tell(alone, &written);
         }
     }
 
-    async fn write(&self, batch: &[Waiting], ctx: &RunContext) -> Result<()> {
-        let mut tenants: BTreeMap<&TenantId, Vec<&Waiting>> = BTreeMap::new();
-        for waiting in batch {
-            tenants.entry(&waiting.tenant).or_default().push(waiting);
-        }
+    /// Writes what waits for the chains of some tenants in one commit.
+    async fn write(&self, tenants: &Tenants, ctx: &RunContext) -> Result<()> {
         let mut attempt = 1;
         loop {
             let mut changes = Vec::new();
-            for (tenant, waiting) in &tenants {
+            for (tenant, waiting) in tenants {
                 changes.extend(self.extend(tenant, waiting, ctx).await?);
             }
             match self.store.commit(changes, ctx).await {
@@ -231,7 +235,7 @@ impl Shared {
     async fn extend(
         &self,
         tenant: &TenantId,
-        waiting: &[&Waiting],
+        waiting: &[Waiting],
         ctx: &RunContext,
     ) -> Result<Vec<StateChange>> {
         let scope = TenantScope::for_tenant(tenant.clone());
@@ -325,6 +329,20 @@ impl Shared {
 impl fmt::Debug for AuditLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuditLog")
+    }
+}
+
+/// Tells those who wait how it went.
+fn tell(tenants: Tenants, written: &Result<()>) {
+    let waiting: Vec<Waiting> = tenants.into_values().flatten().collect();
+    if let Err(error) = written {
+        let records = waiting.len();
+        tracing::error!(error = error.chain(), records, "audit records could not be written");
+    }
+    for waiting in waiting {
+        let told = written.as_ref().copied().map_err(|error| Error::new(error.kind(), error.message()));
+        // Nobody may be waiting for a record that was only noted.
+        let _ = waiting.done.send(told);
     }
 }
 

@@ -25,8 +25,9 @@ pub struct AuditEvent {
     pub actor: String,
     /// The id of the key, or what else they showed.
     pub credential: String,
-    /// In which role.
-    pub role: Role,
+    /// In which role; none, if their credential was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// What they did: the method and the route.
     pub action: String,
     /// To what, if the route names a thing.

@@ -16,7 +16,7 @@ fn event(actor: &str) -> AuditEvent {
     AuditEvent {
         actor: actor.into(),
         credential: "k1".into(),
-        role: Role::Editor,
+        role: Some(Role::Editor),
         action: "PUT /documents/{id}".into(),
         target: Some("tea".into()),
         outcome: 200,
@@ -121,6 +121,23 @@ async fn every_kind_of_tampering_is_found() {
     let forged = ends.append(forged.at, forged.event).unwrap();
     let replaced = StateChange::put(links("acme"), id(3), serde_json::to_string(&forged).unwrap());
     assert!(fixture.broken(replaced).await.contains("does not follow"), "a record with a new hash is taken");
+}
+
+#[tokio::test]
+async fn a_damaged_chain_holds_up_nobody_else_s() {
+    let ends = |value: &str| StateChange::put(StateSpace::of_service("audit-chains"), "acme", value);
+    let forged = |seq| StateChange::put(links("acme"), chain::id(seq), "{}");
+    for damage in [ends("not JSON"), forged(6)] {
+        let fixture = Fixture::filled().await;
+        fixture.store.commit(vec![damage], &fixture.ctx).await.unwrap();
+        let log = fixture.log();
+        let (acme, zoo) = (tenant("acme"), tenant("zoo"));
+        let (damaged, whole) = tokio::join!(log.record(&acme, event("a")), log.record(&zoo, event("z")));
+        assert!(damaged.is_err());
+        whole.unwrap();
+        let scope = TenantScope::for_tenant(zoo);
+        assert_eq!(log.list(&scope, 0, 9, &fixture.ctx).await.unwrap().len(), 1);
+    }
 }
 
 #[tokio::test]

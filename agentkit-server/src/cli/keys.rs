@@ -240,7 +240,7 @@ fn event(action: &str, record: &KeyRecord) -> AuditEvent {
     AuditEvent {
         actor: ACTOR.into(),
         credential: ACTOR.into(),
-        role: Role::Admin,
+        role: Some(Role::Admin),
         action: action.into(),
         target: Some(record.id.clone()),
         outcome: 200,

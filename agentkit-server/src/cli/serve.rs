@@ -51,6 +51,9 @@ pub(super) async fn until_stopped(
     if state.is_insecure() {
         session.out.note("nobody is asked for a credential (--insecure-dev)");
     }
+    if let Some(warning) = without_tls(session.config.listen) {
+        tracing::warn!("{warning}");
+    }
     session.out.line(format_args!("serving on {url}"));
     session.out.object(&serde_json::json!({"event": "serving", "url": url}));
     let resumed = tokio::spawn(resume(state.clone()));
@@ -66,6 +69,12 @@ pub(super) async fn until_stopped(
     drop(announced);
     engine.close().await?;
     served
+}
+
+/// What to say of an address that other machines reach.
+fn without_tls(listen: SocketAddr) -> Option<&'static str> {
+    let warning = "other machines reach this address, and credentials travel to it unencrypted; put a proxy that speaks TLS in front";
+    (!listen.ip().to_canonical().is_loopback()).then_some(warning)
 }
 
 async fn state(session: &Session, engine: &Engine, arguments: &Arguments) -> Result<AppState> {
@@ -118,4 +127,24 @@ async fn bind(config: &Config) -> Result<(TcpListener, String)> {
     let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
     let bound: SocketAddr = listener.local_addr().map_err(failed)?;
     Ok((listener, format!("http://{bound}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_serves_other_machines_without_tls_is_warned() {
+        for (listen, warned) in [
+            ("127.0.0.1:8080", false),
+            ("127.9.9.9:0", false),
+            ("[::1]:8080", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:8080", true),
+            ("[::]:8080", true),
+            ("192.0.2.1:80", true),
+        ] {
+            assert_eq!(without_tls(listen.parse().unwrap()).is_some(), warned, "{listen}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `/documents`: what the service knows.
 
-use agentkit_core::{DocumentId, Error};
+use agentkit_core::{DocumentId, Error, RunContext, TenantScope};
 use agentkit_rag::{SourceDocument, SourceKind};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -50,9 +50,30 @@ pub(super) async fn put(
     let scope = permit.scope(collection)?;
     // Parsing a large page takes a while, so it leaves the async threads.
     let document = run.ctx.run_blocking(move |_| Ok(read(&id, &headers, &body))).await??;
-    run.ctx.run(permit.personal().uploads(&scope, &document.id, &run.ctx)).await?;
-    let stored = permit.documents().upsert(&scope, vec![document], &run.ctx);
-    Ok(axum::Json(run.ctx.run(stored).await?))
+    let stored = run.ctx.run(store(&permit, &scope, document, &run.ctx)).await?;
+    Ok(axum::Json(stored))
+}
+
+/// Stores a document as its sender's, who is its uploader if that succeeds.
+async fn store(
+    permit: &Permit<Write>,
+    scope: &TenantScope,
+    document: SourceDocument,
+    ctx: &RunContext,
+) -> Result<Upserted, Error> {
+    let (personal, id) = (permit.personal(), document.id.clone());
+    let new = personal.uploads(scope, &id, ctx).await?;
+    let stored = permit.documents().upsert(scope, vec![document], ctx).await;
+    match &stored {
+        Ok(_) => personal.uploaded(scope, &id, ctx).await?,
+        // What was stopped may be stored all the same.
+        Err(error) if new && ctx.check().is_ok() => {
+            tracing::debug!(error = error.chain(), "the upload came to nothing");
+            personal.gives_up(scope, &id, ctx).await?;
+        }
+        Err(_) => {}
+    }
+    stored
 }
 
 /// A document with its source text.

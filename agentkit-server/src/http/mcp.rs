@@ -42,7 +42,7 @@ pub(super) async fn mcp(
     (method, headers): (Method, HeaderMap),
     Raw(body): Raw,
 ) -> Result<Response, Problem> {
-    let server = server(permit.sources()?, &permit.scope(within.collection)?)?;
+    let server = server(permit.sources(), &permit.scope(within.collection)?)?;
     let mut request = McpRequest::new(method.as_str(), body.to_vec());
     for (name, value) in &headers {
         request = request.header(name.as_str(), value.as_bytes());

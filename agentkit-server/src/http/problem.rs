@@ -204,15 +204,16 @@ impl Problem {
         self
     }
 
+    /// What kind of problem it is.
+    pub(super) fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
     /// Says when to try again.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
-    }
-
-    pub(super) fn kind(&self) -> ProblemKind {
-        self.kind
     }
 
     pub(super) fn detail(&self) -> &str {

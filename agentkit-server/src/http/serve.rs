@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{Error, Result};
-use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -75,13 +76,14 @@ async fn accept(listener: &TcpListener, state: &AppState, connections: &TaskTrac
     let room = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
                     // Its client sees that the connection was closed and may come again.
                     tracing::warn!(most = limits.max_connections, "a connection too many was closed");
                     continue;
                 };
-                let served = connection(stream, router.clone(), limits, state.clone());
+                let router = router.clone().layer(Extension(ConnectInfo(peer)));
+                let served = connection(stream, router, limits, state.clone());
                 connections.spawn(async move {
                     served.await;
                     drop(place);

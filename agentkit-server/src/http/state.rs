@@ -5,6 +5,7 @@ mod authenticate;
 mod health;
 mod limit;
 mod permit;
+mod strangers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,10 +19,13 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::audit::audit;
 pub(super) use self::authenticate::{authenticate, bearer};
 pub(super) use self::health::Dependency;
+use self::health::LastHealth;
 use self::limit::Limiter;
 pub use self::limit::Rates;
 pub(super) use self::limit::limit;
 pub(super) use self::permit::{Ask, Audit, Caller, Me, Own, Permit, Read, Review, Write, owner_of};
+use self::strangers::Strangers;
+pub(super) use self::strangers::address;
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
@@ -99,6 +103,8 @@ struct Shared {
     limiter: Limiter,
     runs: Runs,
     answers: Answers,
+    strangers: Strangers,
+    health: LastHealth,
     limits: Limits,
     root: RunContext,
     slots: Arc<Semaphore>,
@@ -119,6 +125,8 @@ impl AppState {
             limiter: Limiter::new(limits.rates),
             runs: Runs::new(limits),
             answers: Answers::new(),
+            strangers: Strangers::new(),
+            health: LastHealth::default(),
             services,
             authenticator,
             limits,

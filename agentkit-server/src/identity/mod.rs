@@ -119,6 +119,9 @@ impl Principal {
     }
 }
 
+/// The tenant whose audit trail has what is nobody's: a credential that was refused. No token can name it.
+pub(crate) const SERVICE_TENANT: &str = "service";
+
 /// Refuses names that no person has.
 fn check_subject(subject: &str) -> Result<()> {
     let fits = (1..=MAX_SUBJECT_BYTES).contains(&subject.len());

@@ -13,7 +13,7 @@ use agentkit_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Personal, place};
+use super::{Personal, Upload, place};
 use crate::Services;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::random_hex;
@@ -147,17 +147,20 @@ impl Personal {
 
     async fn erase_documents(&self, ctx: &RunContext) -> Result<()> {
         loop {
-            let page = self.uploaded("", BATCH, ctx).await?;
-            let Some((_, collection, _)) = page.first() else { return Ok(()) };
+            let page = self.uploaded_by_them("", BATCH, ctx).await?;
+            let Some(Upload { collection, .. }) = page.first() else { return Ok(()) };
             // One collection at a time, since removing from the files is work for a whole one.
             let scope = self.home.in_collection(collection.clone());
-            let same = page.iter().take_while(|(_, other, _)| other == collection);
-            let (records, ids): (Vec<_>, Vec<_>) =
-                same.map(|(record, _, id)| (record.clone(), id.clone())).unzip();
-            self.documents.forget(&scope, &ids, ctx).await?;
+            let same: Vec<_> = page.iter().take_while(|upload| upload.collection == *collection).collect();
+            let theirs = same.iter().filter(|upload| upload.theirs);
+            let ids: Vec<_> = theirs.map(|upload| upload.id.clone()).collect();
+            if !ids.is_empty() {
+                self.documents.forget(&scope, &ids, ctx).await?;
+            }
             let theirs =
                 ids.iter().map(|id| StateChange::delete(self.uploaders_space(), place(collection, id)));
-            let own = records.into_iter().map(|id| StateChange::delete(self.uploads_space(), id));
+            let own = same.iter().map(|upload| &*upload.record);
+            let own = own.map(|record| StateChange::delete(self.uploads_space(), record));
             self.state.commit(own.chain(theirs).collect(), ctx).await?;
         }
     }

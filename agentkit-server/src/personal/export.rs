@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{MAX_MESSAGES, Personal};
+use super::{MAX_MESSAGES, Personal, Upload};
 use crate::audit::AuditLog;
 
 /// Things read at once.
@@ -53,15 +53,15 @@ impl Personal {
     async fn export_documents(&self, lines: &Lines, ctx: &RunContext) -> Result<()> {
         let mut after = String::new();
         loop {
-            let page = self.uploaded(&after, BATCH, ctx).await?;
-            for (_, collection, id) in &page {
+            let page = self.uploaded_by_them(&after, BATCH, ctx).await?;
+            for Upload { collection, id, .. } in page.iter().filter(|upload| upload.theirs) {
                 let document =
                     self.documents.get(&self.home.in_collection(collection.clone()), id, ctx).await?;
                 let uploaded = json!({"collection": collection, "id": id, "document": document});
                 send(lines, "document", &uploaded, ctx).await?;
             }
-            let Some((last, ..)) = page.last() else { return Ok(()) };
-            after.clone_from(last);
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(&last.record);
         }
     }
 

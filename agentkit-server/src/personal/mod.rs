@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use agentkit_core::{
     CollectionName, DocumentId, Error, Memory, Message, Result, RunContext, SessionId, SessionKey,
-    StateChange, StateQuery, StateSpace, StateStore, TenantScope,
+    StateChange, StateQuery, StateRecord, StateSpace, StateStore, TenantScope,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -71,6 +71,16 @@ pub(crate) struct SessionEntry {
     pub(crate) title: Option<String>,
     /// How many messages it holds.
     pub(crate) messages: u64,
+}
+
+/// A document that somebody uploaded or began to upload.
+struct Upload {
+    /// The id of the record that says so.
+    record: String,
+    collection: CollectionName,
+    id: DocumentId,
+    /// Whether it is not another's all the same, because the upload came to nothing.
+    theirs: bool,
 }
 
 /// One person's things.
@@ -161,11 +171,32 @@ impl Personal {
         records::page(&*self.state, &self.feedback_space(), &query, ctx).await
     }
 
-    /// Notes that the person uploads a document, before it is stored: so no document is without its uploader.
-    pub(crate) async fn uploads(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<()> {
+    /// Notes that the person is about to upload a document: so none is without its uploader, whatever stops the service.
+    /// Says whether that is new; who uploaded the document until now stays its uploader until this one is stored.
+    pub(crate) async fn uploads(
+        &self,
+        scope: &TenantScope,
+        id: &DocumentId,
+        ctx: &RunContext,
+    ) -> Result<bool> {
         let place = place(scope.collection(), id);
-        let uploader = self.state.get(&self.uploaders_space(), &place, ctx).await?;
-        let before = uploader.map(|record| record.value);
+        if self.uploader(&place, ctx).await?.as_deref() == Some(&*self.pseudonym) {
+            return Ok(false);
+        }
+        let claim = StateChange::put(self.uploads_space(), self.own(&place), "");
+        self.state.commit(vec![claim], ctx).await?;
+        Ok(true)
+    }
+
+    /// Notes that the upload is stored: the person is the document's uploader, in the place of another.
+    pub(crate) async fn uploaded(
+        &self,
+        scope: &TenantScope,
+        id: &DocumentId,
+        ctx: &RunContext,
+    ) -> Result<()> {
+        let place = place(scope.collection(), id);
+        let before = self.uploader(&place, ctx).await?;
         if before.as_deref() == Some(&*self.pseudonym) {
             return Ok(());
         }
@@ -178,13 +209,28 @@ impl Personal {
         self.state.commit(changes, ctx).await
     }
 
+    /// Notes that a new upload came to nothing.
+    pub(crate) async fn gives_up(
+        &self,
+        scope: &TenantScope,
+        id: &DocumentId,
+        ctx: &RunContext,
+    ) -> Result<()> {
+        let claim = self.own(&place(scope.collection(), id));
+        self.state.commit(vec![StateChange::delete(self.uploads_space(), claim)], ctx).await
+    }
+
+    /// Whose the document at `place` is.
+    async fn uploader(&self, place: &str, ctx: &RunContext) -> Result<Option<String>> {
+        let found = self.state.get(&self.uploaders_space(), place, ctx).await?;
+        Ok(found.map(|record| record.value))
+    }
+
     /// Notes that a document is deleted.
     pub(crate) async fn removed(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<()> {
         let place = place(scope.collection(), id);
-        let Some(uploader) = self.state.get(&self.uploaders_space(), &place, ctx).await? else {
-            return Ok(());
-        };
-        let theirs = format!("{}/{place}", uploader.value);
+        let Some(uploader) = self.uploader(&place, ctx).await? else { return Ok(()) };
+        let theirs = format!("{uploader}/{place}");
         let changes = vec![
             StateChange::delete(self.uploaders_space(), place),
             StateChange::delete(self.uploads_space(), theirs),
@@ -192,22 +238,20 @@ impl Personal {
         self.state.commit(changes, ctx).await
     }
 
-    /// The documents the person uploaded, by collection and id, with the ids of the records that say so.
-    async fn uploaded(
-        &self,
-        after: &str,
-        limit: usize,
-        ctx: &RunContext,
-    ) -> Result<Vec<(String, CollectionName, DocumentId)>> {
+    /// The documents the person uploaded or began to upload, by collection and id.
+    async fn uploaded_by_them(&self, after: &str, limit: usize, ctx: &RunContext) -> Result<Vec<Upload>> {
         let query = StateQuery::new(limit).prefix(self.own("")).after(after);
-        let found = self.state.list(&self.uploads_space(), &query, ctx).await?;
-        let read = |record: agentkit_core::StateRecord| {
-            let place = record.id.strip_prefix(&*self.own("")).and_then(|place| place.split_once('/'));
-            let damaged = || Error::corrupt(format!("the record {:?} of uploads is damaged", record.id));
-            let (collection, id) = place.ok_or_else(damaged)?;
-            Ok((record.id.clone(), CollectionName::new(collection)?, DocumentId::new(id)?))
-        };
-        found.into_iter().map(read).collect()
+        let mut uploads = Vec::new();
+        for StateRecord { id: record, .. } in self.state.list(&self.uploads_space(), &query, ctx).await? {
+            let damaged = || Error::corrupt(format!("the record {record:?} of uploads is damaged"));
+            let place = record.strip_prefix(&*self.own("")).ok_or_else(damaged)?;
+            let (collection, id) = place.split_once('/').ok_or_else(damaged)?;
+            let (collection, id) = (CollectionName::new(collection)?, DocumentId::new(id)?);
+            let uploader = self.uploader(place, ctx).await?;
+            let theirs = uploader.is_none_or(|uploader| *uploader == *self.pseudonym);
+            uploads.push(Upload { record, collection, id, theirs });
+        }
+        Ok(uploads)
     }
 
     async fn title(&self, id: &SessionId, ctx: &RunContext) -> Result<Option<String>> {

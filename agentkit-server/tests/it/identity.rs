@@ -176,6 +176,31 @@ async fn without_a_good_credential_nothing_is_said_about_anything() {
 }
 
 #[tokio::test]
+async fn refused_credentials_are_recorded_and_an_address_may_not_try_for_ever() {
+    let guarded = Guarded::new();
+    let good = guarded.key("acme", Role::User).await;
+    let unknown = ApiKey::random().unwrap();
+    for _ in 0..60 {
+        guarded.get(&unknown, "/documents/tea").await.problem(401, "unauthorized");
+    }
+    let refused = guarded.get(&unknown, "/documents/tea").await;
+    refused.problem(429, "rate-limited");
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(guarded.get(&good, "/documents").await.status, 200, "a good credential is not held up");
+
+    guarded.service.state.audit_log().flush().await;
+    let auditor = guarded.key("service", Role::Auditor).await;
+    let trail = guarded.get(&auditor, "/audit").await.json();
+    let records = trail["records"].as_array().unwrap();
+    assert_eq!(records.len(), 60, "what comes too often is not recorded");
+    assert_eq!(records[0]["action"], "GET /documents/{id}");
+    assert_eq!((&records[0]["outcome"], &records[0]["role"]), (&401.into(), &serde_json::Value::Null));
+    assert!(records[0]["actor"].as_str().unwrap().starts_with("a-"), "{}", records[0]);
+    assert!(!trail.to_string().contains(unknown.id()));
+    guarded.service.state.audit_log().verify(&RunContext::new()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_key_works_from_any_host_and_ends_when_it_is_revoked() {
     let guarded = Guarded::new();
     let key = guarded.key("acme", Role::User).await;

@@ -41,6 +41,10 @@ async fn readiness_names_what_fails_and_turns_away_while_draining() {
     assert_eq!(ready["dependencies"][2]["name"], "state");
 
     *service.doubles.documents.failure.lock().unwrap() = Some(agentkit_core::ErrorKind::Corrupt);
+    assert_eq!(service.get("/health/ready").await.status, 200, "the stores are read once a second at most");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::resume();
     let failing = service.get("/health/ready").await;
     assert_eq!(failing.problem(503, "unavailable"), "not ready: index");
     assert_eq!(failing.json()["dependencies"][0]["status"], "failed");

@@ -217,6 +217,21 @@ async fn keys_are_rotated_under_load_without_a_refusal() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_taken_back_while_nobody_asked_does_not_count_once() {
+    let issuer = Issuer::start().await;
+    let oidc = issuer.refreshed(Duration::from_mins(1));
+    let retired = issuer.token("k1");
+    oidc.verify(&retired, &RunContext::new()).await.unwrap();
+    issuer.add("k2");
+    issuer.keys.lock().unwrap().remove("k1");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_mins(2)).await;
+    tokio::time::resume();
+    let error = oidc.verify(&retired, &RunContext::new()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
+}
+
+#[tokio::test]
 async fn a_provider_that_is_away_holds_up_only_those_it_has_to() {
     let issuer = Issuer::start().await;
     let oidc = issuer.refreshed(Duration::from_millis(1));

@@ -123,6 +123,24 @@ async fn everything_that_is_kept_of_somebody_is_exported() {
     assert!(bobs.contains("of-ann") && bobs.contains("now of bob"), "who wrote it last uploaded it: {bobs}");
 }
 
+#[tokio::test]
+async fn an_upload_that_fails_makes_nobody_the_uploader() {
+    let guarded = Guarded::new();
+    let (ann, bob) = (guarded.key("acme", Role::Editor).await, guarded.key("acme", Role::Editor).await);
+    assert_eq!(guarded.put(&bob, "tea", "green").await.status, 200);
+    let failure = &guarded.service.doubles.documents.failure;
+    *failure.lock().unwrap() = Some(agentkit_core::ErrorKind::Unavailable);
+    for id in ["tea", "lamp"] {
+        guarded.put(&ann, id, "red").await.problem(503, "unavailable");
+    }
+    *failure.lock().unwrap() = None;
+    let uploads =
+        async |key| guarded.get(key, "/me/export").await.body.matches(r#""type":"document""#).count();
+    assert_eq!((uploads(&ann).await, uploads(&bob).await), (0, 1));
+    assert_eq!(guarded.put(&ann, "tea", "red").await.status, 200);
+    assert_eq!((uploads(&ann).await, uploads(&bob).await), (1, 0), "who stores it last is its uploader");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_wants_to_be_forgotten_leaves_nothing_but_records_of_nobody() {
     let guarded = Guarded::new();

@@ -201,10 +201,13 @@ fn call(random: &mut Rng, id: &str, own: &str, collection: &str) -> Request<Body
         1 => ("fetch", json!({"id": id})),
         _ => ("ask", json!({"message": format!("What is the lamp? {own}")})),
     };
+    call_tool(&format!("/mcp?collection={collection}"), name, &arguments)
+}
+
+fn call_tool(path: &str, name: &str, arguments: &serde_json::Value) -> Request<Body> {
     let params = json!({"name": name, "arguments": arguments});
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
-    let path = format!("/mcp?collection={collection}");
-    let mut asked = request(Method::POST, &path, "application/json", call);
+    let mut asked = request(Method::POST, path, "application/json", call);
     asked.headers_mut().insert("accept", "application/json, text/event-stream".parse().unwrap());
     asked
 }
@@ -288,6 +291,14 @@ async fn a_budget_of_model_tokens_ends_with_the_answer_that_uses_it_up() {
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 60, "{:?}", refused.headers);
     let search = request(Method::POST, "/search", "application/json", r#"{"query":"lamp"}"#);
     assert_eq!(stage.send(&key, search).await.status, 200, "searching costs none");
+    for (tool, arguments, told) in [
+        ("search", json!({"query": "lamp"}), "The lamp is green."),
+        ("fetch", json!({"id": "lamp"}), "The lamp is green."),
+        ("ask", json!({"message": "What is the lamp?"}), "the budget of model tokens is used up"),
+    ] {
+        let answer = stage.send(&key, call_tool("/mcp", tool, &arguments)).await;
+        assert!(answer.status == 200 && answer.body.contains(told), "{tool}: {}", answer.body);
+    }
     let other = stage.tenants[0].keys[1].1.clone();
     assert_ne!(stage.send(&other, ask()).await.status, 429, "another user has a budget of their own");
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::hand_off_tool::{HandOffTool, NAME, handing_to, text};
 use super::router::Route;
-use super::{Out, Whole};
-use crate::agent::{Agent, AgentEventKind, AgentInput, AgentStream, Outcome};
+use super::{Out, Whole, within};
+use crate::agent::{Agent, AgentEventKind, AgentInput, AgentStream, MAX_MESSAGE_BYTES, Outcome};
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tool::Tool;
@@ -81,10 +81,10 @@ impl HandOff {
     }
 
     async fn turns(&self, input: &AgentInput, whole: &mut Whole) -> Result<Outcome> {
-        let (ctx, mut part, mut current) = (whole.ctx.clone(), input.clone(), self.agents.first());
+        let (mut part, mut current) = (input.clone(), self.agents.first());
         for _ in 0..=self.most {
             let Some(route) = current else { return Ok(Outcome::Refused) };
-            let stream = route.agent.run(part, &ctx).await?;
+            let stream = route.agent.run(part, &whole.part_ctx()).await?;
             let (to, note) = match self.turn(stream, whole).await? {
                 End::Ended(outcome) => return Ok(outcome),
                 End::HandedOn { to, note } => (to, note),
@@ -126,7 +126,7 @@ impl HandOff {
                 }
             }
         }
-        Err(Error::internal("a part of an agent ended without saying how"))
+        Err(super::unended())
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -135,7 +135,11 @@ impl HandOff {
 }
 
 fn with_note(message: &str, from: &str, note: &str) -> String {
-    if note.trim().is_empty() { message.to_owned() } else { format!("{message}\n\n[Note of {from}: {note}]") }
+    if note.trim().is_empty() {
+        return message.to_owned();
+    }
+    let note = within(note, MAX_MESSAGE_BYTES.saturating_sub(message.len() + from.len() + 32));
+    within(&format!("{message}\n\n[Note of {from}: {note}]"), MAX_MESSAGE_BYTES)
 }
 
 #[async_trait]

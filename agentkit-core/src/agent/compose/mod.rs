@@ -18,11 +18,17 @@ pub use self::router::{Route, Router};
 pub use self::sequence::Sequence;
 pub use self::tool::AgentTool;
 use super::event::{AgentEventKind, Outcome};
-use super::{AgentInput, AgentReply, AgentStream};
+use super::{AgentInput, AgentReply, AgentStream, MAX_MESSAGE_BYTES};
 use crate::context::RunContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Usage;
 use crate::stream::Emitter;
+use crate::tool::cut;
+
+/// What stands for the answer of a part that gave none.
+const NO_ANSWER: &str = "(no answer)";
+/// Room for what is said of the rest of a text that is cut off.
+const REST: usize = 64;
 
 type Out = Emitter<AgentEventKind>;
 
@@ -31,19 +37,28 @@ struct Whole {
     ctx: RunContext,
     out: Out,
     usage: Usage,
+    parts: usize,
 }
 
 impl Whole {
     async fn begin(input: &AgentInput, ctx: &RunContext, out: Out) -> Result<Self> {
         let trace_id = ctx.trace().trace_id();
         out.emit(AgentEventKind::Started { trace_id, session_id: input.session.clone() }).await?;
-        Ok(Self { ctx: ctx.clone(), out, usage: Usage::default() })
+        Ok(Self { ctx: ctx.clone(), out, usage: Usage::default(), parts: 0 })
+    }
+
+    /// What the next part runs under. In a tool call that has a key, each part has one of its own, the same whenever the
+    /// call is repeated, so that what parts do is neither done twice nor taken for the same.
+    fn part_ctx(&mut self) -> RunContext {
+        self.parts += 1;
+        match self.ctx.idempotency_key() {
+            Some(key) => self.ctx.child().with_idempotency_key(format!("{key}/part-{}", self.parts)),
+            None => self.ctx.clone(),
+        }
     }
 
     fn add(&mut self, usage: Usage) {
-        let total = &mut self.usage;
-        total.input_tokens = total.input_tokens.saturating_add(usage.input_tokens);
-        total.output_tokens = total.output_tokens.saturating_add(usage.output_tokens);
+        add(&mut self.usage, usage);
     }
 
     /// Passes on what a part says, as it says it; gives how it ended.
@@ -57,23 +72,12 @@ impl Whole {
                 event => self.out.emit(event).await?,
             }
         }
-        Err(Error::internal("a part of an agent ended without saying how"))
+        Err(unended())
     }
 
     /// Waits for what a part says, and tells nobody.
-    async fn gather(&mut self, mut part: AgentStream) -> Result<AgentReply> {
-        let mut reply = AgentReply::default();
-        while let Some(event) = part.next().await {
-            if let AgentEventKind::Usage(usage) = &event.kind {
-                self.add(*usage);
-            }
-            match reply.take(event.kind) {
-                None => {}
-                Some(Ok(Outcome::Waiting)) => return Err(cannot_wait()),
-                Some(end) => return end.map(|outcome| AgentReply { outcome, ..reply }),
-            }
-        }
-        Err(Error::internal("a part of an agent ended without saying how"))
+    async fn gather(&mut self, part: AgentStream) -> Result<AgentReply> {
+        gather(part, |usage| add(&mut self.usage, usage)).await
     }
 
     /// Tells a reply that was gathered.
@@ -97,11 +101,46 @@ impl Whole {
     }
 }
 
-/// A message to a part: for the same scope and with the same filter, outside the conversation.
-fn to_part(input: &AgentInput, message: String) -> AgentInput {
-    let mut part = AgentInput::new(input.scope.clone(), message);
+fn add(total: &mut Usage, usage: Usage) {
+    total.input_tokens = total.input_tokens.saturating_add(usage.input_tokens);
+    total.output_tokens = total.output_tokens.saturating_add(usage.output_tokens);
+}
+
+/// Waits for what a part says, and notes what it used even if it fails.
+async fn gather(mut part: AgentStream, mut used: impl FnMut(Usage)) -> Result<AgentReply> {
+    let mut reply = AgentReply::default();
+    while let Some(event) = part.next().await {
+        if let AgentEventKind::Usage(usage) = &event.kind {
+            used(*usage);
+        }
+        match reply.take(event.kind) {
+            None => {}
+            Some(Ok(Outcome::Waiting)) => return Err(cannot_wait()),
+            Some(end) => return end.map(|outcome| AgentReply { outcome, ..reply }),
+        }
+    }
+    Err(unended())
+}
+
+fn unended() -> Error {
+    Error::internal("a part of an agent ended without saying how")
+}
+
+/// A message to a part: for the same scope and with the same filter, outside the conversation. What is longer than a
+/// message may be is cut off.
+fn to_part(input: &AgentInput, message: &str) -> AgentInput {
+    let mut part = AgentInput::new(input.scope.clone(), within(message, MAX_MESSAGE_BYTES));
     part.filter.clone_from(&input.filter);
     part
+}
+
+/// At most `most` bytes of what a part said, as a part of a message to another.
+fn within(said: &str, most: usize) -> String {
+    match said.trim() {
+        "" => NO_ANSWER.to_owned(),
+        _ if said.len() <= most => said.to_owned(),
+        _ => cut(said, most.saturating_sub(REST)),
+    }
 }
 
 /// What was done before a part waits would be lost.

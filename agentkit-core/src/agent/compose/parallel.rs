@@ -1,16 +1,16 @@
 //! Agents side by side: all work on the same message, and one makes an answer of theirs.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::{Out, Whole, to_part};
-use crate::agent::{Agent, AgentInput, AgentReply, AgentStream, Outcome};
+use super::{Out, Whole, to_part, within};
+use crate::agent::{Agent, AgentInput, AgentStream, MAX_MESSAGE_BYTES, Outcome};
 use crate::context::RunContext;
 use crate::error::{Error, Result};
+use crate::model::Usage;
 
 /// Agents that run at a time unless told otherwise.
 const AT_A_TIME: usize = 8;
@@ -47,47 +47,45 @@ impl Parallel {
     }
 
     async fn all(&self, input: &AgentInput, whole: &mut Whole) -> Result<Outcome> {
-        let (parts_ctx, mut message) = (whole.ctx.child(), input.message.clone());
-        let _guard = parts_ctx.cancel_on_drop();
-        let run = |(name, agent): &(String, Arc<dyn Agent>)| {
-            one(name.clone(), Arc::clone(agent), to_part(input, input.message.clone()), parts_ctx.clone())
-        };
-        let runs: Vec<_> = self.agents.iter().map(run).collect();
-        let mut runs = stream::iter(runs).buffered(self.at_a_time);
-        let mut failure = None;
-        while let Some((name, reply)) = runs.next().await {
-            match reply {
-                Ok(reply) => {
-                    whole.add(reply.usage);
-                    message = format!("{message}\n\n## {name}\n\n{}", reply.answer);
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
-        }
-        drop(runs);
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        let part = self.combine.run(to_part(input, message), &whole.ctx).await?;
+        let used = Arc::new(Mutex::new(Usage::default()));
+        let answers = self.answers(input, whole, &used).await;
+        // What parts used that failed or were stopped counts as well.
+        whole.add(*used.lock().unwrap_or_else(PoisonError::into_inner));
+        let message = self.joined(&input.message, &answers?);
+        let part = self.combine.run(to_part(input, &message), &whole.part_ctx()).await?;
         whole.pass_on(part).await
+    }
+
+    /// What each agent says, in their order; once one fails, the others are stopped.
+    async fn answers(&self, input: &AgentInput, whole: &mut Whole, used: &Used) -> Result<Vec<String>> {
+        let runs = self.agents.iter().map(|(_, agent)| {
+            let ctx = whole.part_ctx().child();
+            one(Arc::clone(agent), to_part(input, &input.message), Arc::clone(used), ctx)
+        });
+        let runs: Vec<_> = runs.collect();
+        stream::iter(runs).buffered(self.at_a_time).try_collect().await
+    }
+
+    /// The message with every answer, each of which has an equal share of what a message may hold.
+    fn joined(&self, message: &str, answers: &[String]) -> String {
+        let names: usize = self.agents.iter().map(|(name, _)| name.len() + 8).sum();
+        let room = MAX_MESSAGE_BYTES.saturating_sub(message.len() + names);
+        let share = room / answers.len().max(1);
+        let parts = self.agents.iter().zip(answers);
+        let parts = parts.map(|((name, _), answer)| format!("\n\n## {name}\n\n{}", within(answer, share)));
+        format!("{message}{}", parts.collect::<String>())
     }
 }
 
-async fn one(
-    name: String,
-    agent: Arc<dyn Agent>,
-    input: AgentInput,
-    ctx: RunContext,
-) -> (String, Result<AgentReply>) {
-    let reply = async {
-        let reply = agent.run(input, &ctx).await?.collect().await?;
-        if reply.outcome == Outcome::Waiting { Err(super::cannot_wait()) } else { Ok(reply) }
-    };
-    let reply = reply.await;
-    (name, reply)
+/// What all parts used until now.
+type Used = Arc<Mutex<Usage>>;
+
+/// Runs an agent to its answer, and stops it if nobody waits for it any more.
+async fn one(agent: Arc<dyn Agent>, input: AgentInput, used: Used, ctx: RunContext) -> Result<String> {
+    let _guard = ctx.cancel_on_drop();
+    let part = agent.run(input, &ctx).await?;
+    let count = |usage| super::add(&mut used.lock().unwrap_or_else(PoisonError::into_inner), usage);
+    super::gather(part, count).await.map(|reply| reply.answer)
 }
 
 #[async_trait]

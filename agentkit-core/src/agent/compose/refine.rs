@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Out, Whole, to_part};
-use crate::agent::{Agent, AgentInput, AgentReply, AgentStream, Outcome};
+use super::{Out, Whole, to_part, within};
+use crate::agent::{Agent, AgentInput, AgentReply, AgentStream, MAX_MESSAGE_BYTES, Outcome};
 use crate::context::RunContext;
 use crate::error::Result;
 
@@ -83,14 +83,14 @@ impl Refine {
     }
 
     async fn drafts(&self, input: &AgentInput, whole: &mut Whole) -> Result<Outcome> {
-        let ctx = whole.ctx.clone();
         let mut message = input.message.clone();
         for round in 1.. {
-            let part = self.author.run(to_part(input, message), &ctx).await?;
+            let part = self.author.run(to_part(input, &message), &whole.part_ctx()).await?;
             let draft = whole.gather(part).await?;
             if round >= self.rounds {
                 return whole.tell(draft).await;
             }
+            let ctx = whole.part_ctx();
             match ctx.run((self.judge)(input.message.clone(), draft.clone(), ctx.clone())).await? {
                 Verdict::Accept => return whole.tell(draft).await,
                 Verdict::Revise(why) => message = revision(&input.message, &draft.answer, &why),
@@ -100,7 +100,9 @@ impl Refine {
     }
 }
 
+/// The draft is cut off where the message would become too long.
 fn revision(message: &str, draft: &str, why: &str) -> String {
+    let draft = within(draft, MAX_MESSAGE_BYTES.saturating_sub(message.len() + why.len() + 128));
     format!("{message}\n\nYour last draft:\n\n{draft}\n\nIt was not accepted: {why}\nWrite a better one.")
 }
 

@@ -58,17 +58,16 @@ impl Sequence {
 
     async fn steps(&self, input: &AgentInput, whole: &mut Whole) -> Result<Outcome> {
         let Some((last, before)) = self.agents.split_last() else { return Ok(Outcome::Refused) };
-        let ctx = whole.ctx.clone();
         let mut message = input.message.clone();
         for agent in before {
-            let part = agent.run(to_part(input, message), &ctx).await?;
+            let part = agent.run(to_part(input, &message), &whole.part_ctx()).await?;
             let reply = whole.gather(part).await?;
             if reply.outcome == Outcome::Refused {
                 return whole.tell(reply).await;
             }
             message = (self.hand_over)(&input.message, &reply.answer);
         }
-        let part = last.run(to_part(input, message), &ctx).await?;
+        let part = last.run(to_part(input, &message), &whole.part_ctx()).await?;
         whole.pass_on(part).await
     }
 }

@@ -152,6 +152,30 @@ fn a_repeated_call_is_refused_once_and_then_stops_the_run() {
 }
 
 #[test]
+fn one_answer_that_repeats_itself_is_told_before_the_run_is_stopped() {
+    let mut run = run(RunLimits::new().identical_calls(2));
+    let change = run.apply(answer("", vec![call("", "t", json!({})); 5])).unwrap();
+    assert_eq!((ready_ids(&run).len(), change.settled.len()), (2, 0));
+    answer_all(&mut run);
+    assert!(matches!(run.step(), RunStep::CallModel(_)));
+    run.apply(answer("", vec![call("", "t", json!({}))])).unwrap();
+    assert_eq!(stopped_for(&run), &StopReason::Repetition { tool: "t".into() });
+    validate_history(run.messages()).unwrap();
+}
+
+#[test]
+fn arguments_of_any_depth_leave_a_snapshot_that_can_be_read() {
+    let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!({"a": [inner]}));
+    for (depth, runs) in [(30, true), (32, true), (33, false), (60, false)] {
+        let mut run = run(RunLimits::new());
+        run.apply(answer("", vec![call("a", "t", nested(depth))])).unwrap();
+        assert_eq!(ready_ids(&run).len(), usize::from(runs), "{depth}");
+        answer_all(&mut run);
+        assert_eq!(AgentRun::from_json(&run.to_json().unwrap()).unwrap(), run);
+    }
+}
+
+#[test]
 fn an_answer_ends_the_run_by_what_it_is() {
     let said = |text: &str, reason| {
         let mut run = run(RunLimits::new());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::batch::{Batch, PendingCall};
 use super::end::{RunEnd, StopReason};
 use super::history::{CallIds, calls, failed, said};
@@ -12,7 +14,10 @@ use crate::message::{ToolCall, ToolResult};
 use crate::model::{ChatResponse, FinishReason};
 
 /// What the model is told of arguments that cannot stand in a history as they are, and so cannot be run.
-const MALFORMED: &str = "not run: the arguments are no JSON object; mend them and call it again";
+const MALFORMED: &str =
+    "not run: the arguments are no JSON object, or nest more than 64 deep; mend them and call it again";
+/// How deep arguments may nest: a snapshot holds them some levels deeper, and no reader takes more than 128.
+const MAX_DEPTH: usize = 64;
 
 /// The calls that were asked for, and why the run has to stop, if it has to.
 type Verdict = (Vec<ToolCall>, Option<StopReason>);
@@ -55,7 +60,8 @@ impl AgentRun {
             return (Vec::new(), Some(StopReason::ContentFilter));
         }
         let mut ids = CallIds::of(self.messages());
-        let malformed: Vec<bool> = answer.tool_calls.iter().map(|call| !call.arguments.is_object()).collect();
+        let malformed: Vec<bool> =
+            answer.tool_calls.iter().map(|call| is_malformed(&call.arguments)).collect();
         let asked: Vec<ToolCall> = answer.tool_calls.into_iter().map(|call| ids.normalised(call)).collect();
         let message = said(&answer.text, &asked);
         if asked.is_empty() {
@@ -92,19 +98,19 @@ impl AgentRun {
         None
     }
 
-    /// Tells the model once that it repeats itself; gives the reason to stop when it was told before.
+    /// Tells the model that it repeats itself; gives the reason to stop when an earlier answer was told so.
     fn refuse_repetitions(&self, batch: &mut Batch, asked: &[ToolCall]) -> Option<StopReason> {
         let limit = usize::try_from(self.settings.limits.identical_calls).unwrap_or(usize::MAX);
         let mut insisted = None;
         for (at, call) in batch.calls.iter_mut().enumerate() {
-            let earlier = calls(self.added()).chain(asked.iter().take(at));
             let same = |other: &&ToolCall| {
                 (&other.name, &other.arguments) == (&call.call.name, &call.call.arguments)
             };
-            let made = earlier.filter(same).count();
-            if made > limit {
+            let before = calls(self.added()).filter(same).count();
+            let made = before + asked.iter().take(at).filter(same).count();
+            if before > limit {
                 insisted = Some(StopReason::Repetition { tool: call.call.name.clone() });
-            } else if made == limit {
+            } else if made >= limit {
                 call.refuse(format!(
                     "not run: this call has been made {made} times with these arguments; use what it gave, or do \
                      something else"
@@ -182,6 +188,19 @@ fn advance(batch: &mut Batch, input: RunInput) -> Result<Option<StopReason>> {
         input => return Err(out_of_place(&input, "tools are being run")),
     }
     Ok(None)
+}
+
+fn is_malformed(arguments: &Value) -> bool {
+    !arguments.is_object() || is_deeper(arguments, MAX_DEPTH)
+}
+
+fn is_deeper(value: &Value, most: usize) -> bool {
+    let Some(rest) = most.checked_sub(1) else { return matches!(value, Value::Array(_) | Value::Object(_)) };
+    match value {
+        Value::Array(values) => values.iter().any(|value| is_deeper(value, rest)),
+        Value::Object(fields) => fields.values().any(|value| is_deeper(value, rest)),
+        _ => false,
+    }
 }
 
 fn out_of_place(input: &RunInput, state: &str) -> Error {

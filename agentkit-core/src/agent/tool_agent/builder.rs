@@ -13,11 +13,11 @@ use crate::agent::AgentInput;
 use crate::agent::run::{Price, RunLimits};
 use crate::checkpoint::Checkpointer;
 use crate::context::RunContext;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::memory::Memory;
 use crate::message::{Message, ToolCall, ToolResult};
 use crate::model::{ChatModel, ChatRequest};
-use crate::tool::{Handling, Tool};
+use crate::tool::Tool;
 
 /// Tools run at a time unless told otherwise.
 const PARALLEL_TOOLS: usize = 8;
@@ -79,7 +79,7 @@ impl ToolAgentBuilder {
     }
 
     /// Offers tools that are made for each run, so that they can be bound to its scope and filter: the model
-    /// cannot reach beyond what the tool was made with.
+    /// cannot reach beyond what the tool was made with. A run with tools that [`ToolAgentBuilder::build`] would refuse fails.
     pub fn tools_for_each_run<F>(mut self, make: F) -> Self
     where
         F: Fn(&AgentInput) -> Result<Vec<Arc<dyn Tool>>> + Send + Sync + 'static,
@@ -161,8 +161,8 @@ impl ToolAgentBuilder {
     }
 
     /// Calls `hook` with each call whose arguments are valid, before the tool is run; it decides what becomes of
-    /// it. Hooks are called in the order given until one decides other than to run or rewrite. An error stops the
-    /// run. All calls of a step are decided before the first is run.
+    /// it. Hooks are called in the order given until one skips or stops; what one of them wants approved is run after
+    /// approval, with the arguments that whoever approves leaves, and no hook is asked again. An error stops the run. All calls of a step are decided before the first is run.
     pub fn before_tool<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(ToolCall, RunContext) -> Fut + Send + Sync + 'static,
@@ -228,19 +228,8 @@ impl ToolAgentBuilder {
     /// them.
     pub fn build(self) -> Result<ToolAgent> {
         let mut parts = self.parts;
-        let info = parts.model.info();
-        if !self.tools.is_empty() && !info.capabilities.tools {
-            let message = format!("the model {:?} is configured without tools", info.name);
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
         parts.tools = Toolbox::new(self.tools)?;
-        let waiting = parts.tools.iter().find(|tool| tool.policy().handling != Handling::Run);
-        if let Some(tool) = waiting.filter(|_| parts.checkpoints.is_none()) {
-            let name = &tool.spec().name;
-            return Err(Error::invalid_input(format!(
-                "tool {name:?} waits for somebody outside, which needs a checkpointer"
-            )));
-        }
+        parts.check(&parts.tools)?;
         parts.request.messages = self.instructions.map(Message::system).into_iter().collect();
         Ok(ToolAgent { parts: Arc::new(parts) })
     }

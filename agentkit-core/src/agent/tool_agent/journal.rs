@@ -31,7 +31,7 @@ impl Journal {
     pub(super) async fn save(&mut self, run: &AgentRun, ctx: &RunContext) -> Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
         let next = self.revision.saturating_add(1);
-        let checkpoint = Checkpoint::new(next, run.to_json()?);
+        let checkpoint = Checkpoint::new(next, run.to_json()?).session(run.session().cloned());
         ctx.run(store.save(&self.key, checkpoint, ctx)).await?;
         self.revision = next;
         Ok(())

@@ -16,6 +16,7 @@ use crate::id::RunId;
 use crate::memory::SessionKey;
 use crate::message::{Message, Role, ToolResult};
 use crate::stream::Emitter;
+use crate::tool::Handling;
 
 /// Answers `input`, event by event.
 pub(super) async fn begin(
@@ -24,6 +25,9 @@ pub(super) async fn begin(
     ctx: RunContext,
     out: Emitter<AgentEventKind>,
 ) -> Result<()> {
+    if let Some((key, taken_up)) = begun_before(&parts, &input, &ctx).await? {
+        return resume(parts, key, taken_up, ctx, out).await;
+    }
     let trace_id = ctx.trace().trace_id();
     out.emit(AgentEventKind::Started { trace_id, session_id: input.session.clone() }).await?;
     input.message = parts.guards.message.admit("the message", input.message, &ctx).await?;
@@ -33,6 +37,20 @@ pub(super) async fn begin(
     let key = RunKey::new(input.scope, run.id().clone());
     let journal = Journal::new(parts.checkpoints.clone(), key, 0);
     Driver::new(parts, tools, run, journal, (ctx, out)).drive().await
+}
+
+/// The run that the same tool call has begun before: who repeats a call under its key wants it carried on.
+async fn begun_before(
+    parts: &Parts,
+    input: &AgentInput,
+    ctx: &RunContext,
+) -> Result<Option<(RunKey, TakenUp)>> {
+    let (Some(store), Some(_), None) = (&parts.checkpoints, ctx.idempotency_key(), &input.run) else {
+        return Ok(None);
+    };
+    let key = RunKey::new(input.scope.clone(), run_id(input, ctx)?);
+    let stored = ctx.run(store.load(&key, ctx)).await?;
+    stored.map(|stored| Ok((key, TakenUp::new(&stored, Vec::new())?))).transpose()
 }
 
 async fn settings(
@@ -133,9 +151,26 @@ fn input_of(run: &AgentRun, key: &RunKey) -> AgentInput {
 
 impl Parts {
     fn tools_of(&self, input: &AgentInput) -> Result<Toolbox> {
-        match &self.tool_source {
-            None => Ok(self.tools.clone()),
-            Some(source) => self.tools.with(source.tools(input)?),
+        let Some(source) = &self.tool_source else { return Ok(self.tools.clone()) };
+        let tools = self.tools.with(source.tools(input)?)?;
+        self.check(&tools)?;
+        Ok(tools)
+    }
+
+    /// Whether the model can be offered these tools, and whoever waits for them can go on.
+    pub(super) fn check(&self, tools: &Toolbox) -> Result<()> {
+        let info = self.model.info();
+        if tools.iter().next().is_some() && !info.capabilities.tools {
+            let message = format!("the model {:?} is configured without tools", info.name);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let waiting = tools.iter().find(|tool| tool.policy().handling != Handling::Run);
+        match waiting.filter(|_| self.checkpoints.is_none()) {
+            None => Ok(()),
+            Some(tool) => Err(Error::invalid_input(format!(
+                "tool {:?} waits for somebody outside, which needs a checkpointer",
+                tool.spec().name
+            ))),
         }
     }
 }

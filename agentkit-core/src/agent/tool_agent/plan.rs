@@ -94,10 +94,7 @@ impl Driver {
                     let message = "a hook asks for approval, which needs a checkpointer";
                     return Err(Error::new(ErrorKind::Unsupported, message));
                 }
-                ToolAction::Approve => {
-                    approve = true;
-                    break;
-                }
+                ToolAction::Approve => approve = true,
             }
         }
         Ok(Verdict::Run { call, approve })

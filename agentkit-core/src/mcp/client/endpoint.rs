@@ -143,6 +143,9 @@ impl McpEndpoint {
 
     /// How the tools are to be treated; by default a call may take a minute and only what the model can mend is told to
     /// it. What the server says about its own tools is not believed.
+    ///
+    /// [`Repeat::Keyed`](crate::Repeat::Keyed) is for servers whose calls may be made twice with the same effect. The key is sent
+    /// with each call as `agentkit/idempotency-key` in its `_meta`, which the protocol does not ask a server to look at.
     #[must_use]
     pub fn policy(mut self, policy: ToolPolicy) -> Self {
         self.limits.policy = policy;

@@ -2,6 +2,7 @@
 
 mod child;
 mod endpoint;
+mod expansion;
 mod failure;
 mod http;
 mod naming;
@@ -123,11 +124,7 @@ impl McpClient {
             let running = serve_client_with_lifecycle(this, transport, mode).await;
             running.map_err(|error: ClientInitializeError| failure::of_greeting(&name, error))
         };
-        let limited = ctx.child().with_timeout(limits.connect_timeout);
-        let running = limited.run(greeting).await.map_err(|error| match ctx.check() {
-            Ok(()) if error.is_stopped() => failure::silent(&name, limits.connect_timeout),
-            _ => error,
-        })?;
+        let running = in_time(&name, &limits, Box::pin(greeting), ctx).await?;
         let peer = running.peer().clone();
         let running = Mutex::new(Some(running));
         Ok(Self(Arc::new(Connection { name, limits, peer, running })))
@@ -140,9 +137,10 @@ impl McpClient {
     /// Cancel safe: asking changes nothing.
     ///
     /// # Errors
-    /// Unavailable, resource exhausted if there are more than 512, or stopped.
+    /// Unavailable, also if listing them takes longer than connecting may; resource exhausted if there are more than 512;
+    /// or stopped.
     pub async fn tools(&self, ctx: &RunContext) -> Result<McpTools> {
-        let described = ctx.run(self.described()).await?;
+        let described = in_time(self.name(), &self.0.limits, self.described(), ctx).await?;
         let mut names = Names::new(&self.0.limits.prefix);
         let mut found = McpTools::default();
         for tool in described {
@@ -205,6 +203,20 @@ impl McpClient {
         );
         Err(Error::new(ErrorKind::ResourceExhausted, message))
     }
+}
+
+/// Waits as long as connecting may take.
+async fn in_time<T>(
+    name: &str,
+    limits: &Limits,
+    work: impl Future<Output = Result<T>>,
+    ctx: &RunContext,
+) -> Result<T> {
+    let limited = ctx.child().with_timeout(limits.connect_timeout);
+    limited.run(work).await.map_err(|error| match ctx.check() {
+        Ok(()) if error.is_stopped() => failure::silent(name, limits.connect_timeout),
+        _ => error,
+    })
 }
 
 impl fmt::Debug for McpClient {

@@ -5,6 +5,7 @@ use rmcp::model::{CallToolRequestParams, CallToolResponse, RequestMetaObject, To
 use serde_json::Value;
 
 use super::endpoint::DESCRIPTION_BYTES;
+use super::expansion::expands_within;
 use super::naming::Names;
 use super::{McpClient, failure, result};
 use crate::context::RunContext;
@@ -14,6 +15,11 @@ use crate::tool::{Tool, ToolPolicy, ToolSpec, cut};
 
 /// Longest schema of a tool's arguments, as JSON.
 const SCHEMA_BYTES: usize = 64 * 1024;
+/// Most parts of a schema, references followed.
+const SCHEMA_PARTS: usize = 20_000;
+
+/// Where a server finds the key under which the call may be repeated.
+const IDEMPOTENCY_KEY: &str = "agentkit/idempotency-key";
 
 /// Calls one tool of a server.
 pub(super) struct McpTool {
@@ -39,6 +45,12 @@ impl McpTool {
             _ => format!("Tool {theirs:?} of MCP server {:?}.", client.name()),
         };
         let origin = format!("tool {theirs:?} of MCP server {:?}", client.name());
+        if !expands_within(&parameters, SCHEMA_PARTS) {
+            let message = format!(
+                "its schema has more than {SCHEMA_PARTS} parts, or refers to something that is not in it"
+            );
+            return Err(Error::invalid_input(message));
+        }
         Schema::new(&origin, &parameters)?;
         let spec = ToolSpec { name: names.of(&theirs)?, description, parameters };
         spec.validate()?;
@@ -63,6 +75,9 @@ impl Tool for McpTool {
         let mut request = CallToolRequestParams::new(self.theirs.clone()).with_arguments(arguments);
         let mut meta = RequestMetaObject::new();
         meta.set_traceparent(ctx.trace().traceparent());
+        if let Some(key) = ctx.idempotency_key() {
+            meta.insert(IDEMPOTENCY_KEY.to_owned(), Value::String(key.to_owned()));
+        }
         request.meta = Some(meta);
         let connection = &self.client.0;
         // Dropped while it waits, the call tells the server that it is cancelled.

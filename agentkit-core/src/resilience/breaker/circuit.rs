@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::BreakerOptions;
+use crate::resilience::NEVER;
 
 /// What a circuit breaker does with calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,8 @@ enum State {
 }
 
 impl Circuit {
-    pub(super) fn new(options: BreakerOptions) -> Self {
+    pub(super) fn new(mut options: BreakerOptions) -> Self {
+        options.open_for = options.open_for.min(NEVER);
         Self { options, period: 0, state: State::Closed { failed: VecDeque::new() } }
     }
 

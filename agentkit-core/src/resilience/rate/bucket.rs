@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Longest time a bucket is thought ahead.
-const HORIZON: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+use crate::resilience::NEVER;
 
 /// So many in a span of time, and so many at once.
 ///
@@ -64,8 +63,8 @@ impl Bucket {
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
         // Rounded up, so that the rate is not exceeded by rounding.
         let nanos = rate.per.as_nanos().div_ceil(u128::from(rate.amount.max(1)));
-        let interval = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(HORIZON);
-        let size = interval.saturating_mul(rate.burst.max(1)).min(HORIZON);
+        let interval = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(NEVER);
+        let size = interval.saturating_mul(rate.burst.max(1)).min(NEVER);
         Self { interval, size, full_at: now }
     }
 
@@ -84,7 +83,7 @@ impl Bucket {
     /// Takes `amount`, even if it is not there: then all wait until it would have been.
     pub(super) fn take(&mut self, amount: u64, now: Instant) {
         let full_at = self.full_at.max(now) + self.cost(amount);
-        self.full_at = full_at.min(now + HORIZON);
+        self.full_at = full_at.min(now + NEVER);
     }
 
     /// How many are in the bucket.
@@ -99,7 +98,7 @@ impl Bucket {
     }
 
     fn cost(&self, amount: u64) -> Duration {
-        self.interval.saturating_mul(u32::try_from(amount).unwrap_or(u32::MAX)).min(HORIZON)
+        self.interval.saturating_mul(u32::try_from(amount).unwrap_or(u32::MAX)).min(NEVER)
     }
 }
 
@@ -158,7 +157,7 @@ mod tests {
             let mut bucket = Bucket::new(Rate { amount, per: Duration::from_secs(per), burst }, now);
             bucket.take(taken, now);
             bucket.take(taken, now);
-            prop_assert!(bucket.wait(wanted, now) <= HORIZON);
+            prop_assert!(bucket.wait(wanted, now) <= NEVER);
         }
     }
 }

@@ -91,11 +91,12 @@ pub struct RateLimit<T: ?Sized> {
 impl<T: ?Sized> RateLimit<T> {
     /// Keeps the calls of `inner` to rates.
     #[must_use]
-    pub fn new(inner: Arc<T>, options: RateLimitOptions) -> Self {
+    pub fn new(inner: Arc<T>, mut options: RateLimitOptions) -> Self {
+        options.queue = options.queue.min(Semaphore::MAX_PERMITS);
         let now = Instant::now();
         let bucket = |rate: Option<Rate>| rate.map(|rate| Mutex::new(Bucket::new(rate, now)));
         let buckets = Buckets { requests: bucket(options.requests), tokens: bucket(options.tokens) };
-        let places = Semaphore::new(options.queue.min(Semaphore::MAX_PERMITS));
+        let places = Semaphore::new(options.queue);
         Self { options, buckets: Arc::new(buckets), turn: tokio::sync::Mutex::default(), places, inner }
     }
 

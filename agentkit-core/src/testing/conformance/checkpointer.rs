@@ -6,7 +6,8 @@ use super::{is_stopped, soon, stopped_contexts, succeeds};
 use crate::checkpoint::{Checkpoint, Checkpointer, RunKey};
 use crate::context::RunContext;
 use crate::error::{ErrorKind, Result};
-use crate::id::{CollectionName, RunId, TenantId};
+use crate::id::{CollectionName, RunId, SessionId, TenantId};
+use crate::memory::SessionKey;
 use crate::scope::TenantScope;
 
 /// Processes that carry on the same run at the same time.
@@ -31,6 +32,7 @@ where
     one_of_many_writers_wins(&fresh().await).await;
     tenants_never_meet(&fresh().await).await;
     removing_leaves_nothing(&fresh().await).await;
+    a_session_is_forgotten_with_its_runs_only(&fresh().await).await;
     runs_are_listed_in_pages(&fresh().await).await;
     stopped_contexts_stop_it(&fresh().await).await;
 }
@@ -117,6 +119,28 @@ async fn removing_leaves_nothing(store: &dyn Checkpointer) {
     succeeds("the first save behind a removal", save(store, &gone, Checkpoint::new(1, "new")).await);
 }
 
+async fn a_session_is_forgotten_with_its_runs_only(store: &dyn Checkpointer) {
+    let of = |session: &str| Checkpoint::new(1, "x").session(Some(valid(SessionId::new(session))));
+    let runs = [("one", "a", of("s")), ("one", "b", of("t")), ("one", "c", Checkpoint::new(1, "x"))];
+    for (tenant, run, checkpoint) in runs.into_iter().chain([("one", "d", of("s")), ("two", "a", of("s"))]) {
+        succeeds("save", save(store, &key(tenant, run), checkpoint).await);
+    }
+    let moved = Checkpoint { revision: 2, ..of("s") };
+    succeeds("save", save(store, &key("one", "b"), moved).await);
+    let stored = load(store, &key("one", "d")).await;
+    assert_eq!(stored, Some(of("s")), "a checkpoint came back without its session");
+    let (ctx, session) = (RunContext::new(), SessionKey::new(scope("one"), valid(SessionId::new("s"))));
+    let forgotten = succeeds("forgetting", store.forget(&session, &ctx).await);
+    assert_eq!(forgotten, 3, "of a session with 3 runs {forgotten} were forgotten");
+    assert_eq!(list(store, "one", None, 10).await, [("c".into(), 1)], "forgetting left the wrong runs");
+    assert_eq!(list(store, "two", None, 10).await.len(), 1, "a tenant forgets another tenant's run");
+    assert_eq!(
+        succeeds("forgetting twice", store.forget(&session, &ctx).await),
+        0,
+        "a run is forgotten twice"
+    );
+}
+
 async fn runs_are_listed_in_pages(store: &dyn Checkpointer) {
     for (at, run) in ["b", "a", "é", "c", "B"].into_iter().enumerate() {
         for revision in 1..=at as u64 + 1 {
@@ -147,6 +171,8 @@ async fn stopped_contexts_stop_it(store: &dyn Checkpointer) {
         is_stopped(&what("load"), store.load(&key, &ctx).await);
         is_stopped(&what("runs"), store.runs(key.scope(), None, 10, &ctx).await);
         is_stopped(&what("remove"), store.remove(&key, &ctx).await);
+        let session = SessionKey::new(key.scope().clone(), valid(SessionId::new("s")));
+        is_stopped(&what("forget"), store.forget(&session, &ctx).await);
     }
     assert_eq!(load(store, &key).await, None, "a checkpoint was stored although its save was stopped");
 }

@@ -123,3 +123,13 @@ async fn an_embedder_is_left_alone_as_well() {
     }
     assert_eq!(breaker.state(), BreakerState::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_may_stay_open_for_ever() {
+    let options = BreakerOptions::default().failures(1, 1).open_for(Duration::MAX);
+    let breaker = CircuitBreaker::new(scripted([unavailable()]), options);
+    for _ in 0..2 {
+        assert_eq!(answer(&breaker).await, Err(ErrorKind::Unavailable));
+    }
+    assert_eq!(breaker.state(), BreakerState::Open);
+}

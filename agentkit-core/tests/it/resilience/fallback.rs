@@ -73,7 +73,7 @@ async fn the_chain_promises_what_it_can_keep() {
         let info = ModelInfo::new("test", format!("m{tokens}"), tokens).capabilities(capabilities);
         Arc::new(ScriptedModel::saying("hello").described(info))
     };
-    let plain = described(9000, Capabilities::default().with_citations());
+    let plain = described(9000, Capabilities::default().with_citations().with_structured_output());
     let able = described(4000, Capabilities::default().with_tools());
     let chain = chain(plain.clone(), able.clone());
     let info = chain.info();

@@ -72,3 +72,10 @@ async fn texts_to_embed_take_their_tokens_beforehand() {
     assert_eq!(timed(embed(&limited)).await, (Ok(2), Duration::ZERO));
     assert_eq!(timed(embed(&limited)).await, (Ok(2), s(2)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_without_a_bound_counts_who_really_waits() {
+    let limited = limited(two_a_second().queue(usize::MAX).longest_wait(s(10)));
+    let ends = join_all((0..7).map(|_| answer(&limited))).await;
+    assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+}

@@ -60,13 +60,15 @@ impl Config {
     }
 
     fn check(&self, file: &Gguf) -> Result<()> {
+        let queries = self.heads.saturating_mul(self.head);
         let sane = (1..=MAX_LAYERS).contains(&self.layers)
-            && [self.width, self.inner, self.heads * self.head].iter().all(|n| (1..=MAX_WIDTH).contains(n))
+            && [self.width, self.inner, queries].iter().all(|n| (1..=MAX_WIDTH).contains(n))
             && self.heads.checked_rem(self.shared_heads) == Some(0)
             && self.head.is_multiple_of(2)
             && self.context > 0
             && self.epsilon > 0.0
-            && self.base > 1.0;
+            && self.base > 1.0
+            && (self.epsilon + self.base).is_finite();
         if !sane {
             return Err(Error::corrupt(format!("{} describes an impossible model: {self:?}", file.name())));
         }

@@ -172,10 +172,11 @@ impl Cell for Eight {
 
 /// The definition, which every other kernel has to equal.
 fn portable<C: Cell>(panel: &[C], left: &[Block], out: &mut [[f32; PANEL]]) {
-    for (blocks, out) in left.chunks(panel.len().max(1)).zip(out) {
+    for (number, out) in out.iter_mut().enumerate() {
+        let blocks = left.iter().skip(number * panel.len());
         for (row, out) in out.iter_mut().enumerate() {
             let (mut product, mut offset) = (0.0_f32, 0.0_f32);
-            for (cell, block) in panel.iter().zip(blocks) {
+            for (cell, block) in panel.iter().zip(blocks.clone()) {
                 let Some((sum, step, least)) = cell.product(row, block) else { continue };
                 #[expect(clippy::cast_precision_loss, reason = "far below 2^24")]
                 let sum = sum as f32;
@@ -488,6 +489,8 @@ for_every_level! {
     /// See [`super::math::swiglu`].
     swiglu(gate: &mut [f32], up: &[f32]);
 }
+
+pub(super) mod twins;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use agentkit_core::{Error, Result};
 pub(super) use self::cache::Cache;
 use self::cache::Head;
 pub(super) use self::config::Config;
+pub use self::kernel::twins::panel_products;
 use self::math::Heads;
 use self::matrix::{ByteRows, Matrix};
 use self::weights::{Layer, Weights};

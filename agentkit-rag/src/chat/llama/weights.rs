@@ -118,6 +118,11 @@ impl Source<'_> {
         } else {
             vec![1.0; pairs]
         };
+        if factors.iter().any(|factor| *factor <= 0.0) {
+            let message =
+                format!("rope_freqs.weight of {} has factors that are not positive", self.file.name());
+            return Err(Error::corrupt(message));
+        }
         #[expect(clippy::cast_precision_loss, reason = "heads are far smaller than 2^24")]
         let frequency = |pair: usize| config.base.powf(-2.0 * pair as f32 / config.head as f32);
         Ok(factors.iter().enumerate().map(|(pair, factor)| frequency(pair) / factor).collect())

@@ -14,6 +14,8 @@ use serde_json::{Map, Value};
 const MAX_NODES: usize = 4096;
 /// How deep schemas may stand within each other.
 const MAX_DEPTH: usize = 64;
+/// Pairs of parts that are compared before branches count as overlapping.
+const MAX_COMPARED: usize = 100_000;
 /// Whole numbers up to here survive in double precision.
 const MAX_WHOLE: i64 = (1 << 53) - 1;
 /// Say nothing about what is valid.
@@ -73,6 +75,7 @@ pub(super) struct Compiler<'s> {
     root: Option<&'s Value>,
     pub(super) nodes: Vec<Node>,
     known: BTreeMap<String, Id>,
+    any: Option<Id>,
 }
 
 impl<'s> Compiler<'s> {
@@ -253,12 +256,11 @@ impl<'s> Compiler<'s> {
 
     /// Any JSON at all.
     fn anything(&mut self) -> Result<Id> {
-        const NAME: &str = "";
-        if let Some(known) = self.known.get(NAME) {
-            return Ok(*known);
+        if let Some(any) = self.any {
+            return Ok(any);
         }
         let any = self.push(Node::Either(Vec::new()))?;
-        self.known.insert(NAME.into(), any);
+        self.any = Some(any);
         let words = ["null", "true", "false"].map(|word| word.as_bytes().to_vec()).to_vec();
         let free = Node::Decimal { least: f64::NEG_INFINITY, most: f64::INFINITY, open: (false, false) };
         let either = vec![
@@ -317,22 +319,26 @@ impl<'s> Compiler<'s> {
 
     /// Whether no value can be of two of these nodes.
     fn exclusive(&self, ids: &[Id]) -> bool {
-        ids.iter().enumerate().all(|(at, a)| ids.iter().skip(at + 1).all(|b| self.differ(*a, *b, MAX_DEPTH)))
+        let mut steps = MAX_COMPARED;
+        let mut differ = |a: &Id, b: &Id| self.differ(*a, *b, (MAX_DEPTH, &mut steps));
+        ids.iter().enumerate().all(|(at, a)| ids.iter().skip(at + 1).all(|b| differ(a, b)))
     }
 
-    fn differ(&self, a: Id, b: Id, depth: usize) -> bool {
-        let Some(depth) = depth.checked_sub(1) else { return false };
+    /// Whether the nodes certainly have no value in common; when in doubt, or out of steps, they may have one.
+    fn differ(&self, a: Id, b: Id, (depth, steps): (usize, &mut usize)) -> bool {
+        let (Some(depth), Some(left)) = (depth.checked_sub(1), steps.checked_sub(1)) else { return false };
+        *steps = left;
         match (self.nodes.get(a), self.nodes.get(b)) {
             (Some(Node::Either(ids)), _) => {
-                !ids.is_empty() && ids.iter().all(|id| self.differ(*id, b, depth))
+                !ids.is_empty() && ids.iter().all(|id| self.differ(*id, b, (depth, &mut *steps)))
             }
             (_, Some(Node::Either(ids))) => {
-                !ids.is_empty() && ids.iter().all(|id| self.differ(a, *id, depth))
+                !ids.is_empty() && ids.iter().all(|id| self.differ(a, *id, (depth, &mut *steps)))
             }
             (Some(Node::Words(a)), Some(Node::Words(b))) => a.iter().all(|word| !b.contains(word)),
             (Some(Node::Record(a)), Some(Node::Record(b))) => a.iter().any(|a| {
                 let same = b.iter().find(|b| a.required && b.required && b.name == a.name);
-                same.is_some_and(|b| self.differ(a.value, b.value, depth))
+                same.is_some_and(|b| self.differ(a.value, b.value, (depth, &mut *steps)))
             }),
             (Some(a), Some(b)) => first_bytes(a).iter().all(|byte| !first_bytes(b).contains(byte)),
             _ => false,
@@ -399,8 +405,8 @@ fn whole_bounds(fields: &Map<String, Value>) -> Result<(i64, i64)> {
     let (mut least, mut most) = (low.ceil() as i64, high.floor() as i64);
     #[expect(clippy::cast_precision_loss, reason = "compared with where it came from")]
     {
-        least += i64::from(above && least as f64 <= low);
-        most -= i64::from(below && most as f64 >= high);
+        least = least.saturating_add(i64::from(above && least as f64 <= low));
+        most = most.saturating_sub(i64::from(below && most as f64 >= high));
     }
     Ok((least.max(-MAX_WHOLE), most.min(MAX_WHOLE)))
 }

@@ -185,6 +185,13 @@ fn what_is_not_kept_is_refused_and_what_is_no_schema_is_told() {
         (json!({"oneOf": [{"type": "integer"}, {"type": "number"}]}), ErrorKind::Unsupported, "oneOf"),
         (json!({"enum": [1], "minimum": 2}), ErrorKind::Unsupported, "minimum"),
         (json!({"type": "object", "required": ["a"]}), ErrorKind::Unsupported, "required"),
+        (
+            json!({"properties": {"a": {}, "b": {"$ref": ""}}, "type": "object"}),
+            ErrorKind::Unsupported,
+            "$ref",
+        ),
+        (json!({"type": "integer", "exclusiveMinimum": i64::MAX}), ErrorKind::InvalidInput, "satisfy"),
+        (json!({"type": "integer", "exclusiveMaximum": -1e300}), ErrorKind::InvalidInput, "satisfy"),
         (json!({"$ref": "#/nowhere"}), ErrorKind::InvalidInput, "nowhere"),
         (json!({"type": "strings"}), ErrorKind::InvalidInput, "strings"),
         (json!({"type": "integer", "minimum": 2, "maximum": 1}), ErrorKind::InvalidInput, "satisfy"),
@@ -200,6 +207,22 @@ fn what_is_not_kept_is_refused_and_what_is_no_schema_is_told() {
 
 #[test]
 fn hostile_schemas_end() {
+    let mut defs = serde_json::Map::new();
+    for level in 0..22 {
+        for side in ["a", "b"] {
+            let next = json!({"$ref": format!("#/$defs/{side}{}", level + 1)});
+            let part = json!({
+                "type": "object", "required": ["p", "q", "r", "s"],
+                "properties": {"p": next, "q": next, "r": next, "s": next},
+            });
+            defs.insert(format!("{side}{level}"), part);
+        }
+    }
+    for side in ["a22", "b22"] {
+        defs.insert(side.into(), json!({"type": "string"}));
+    }
+    let wide = json!({"oneOf": [{"$ref": "#/$defs/a0"}, {"$ref": "#/$defs/b0"}], "$defs": defs});
+    assert_eq!(Constraint::new(&wide).unwrap_err().kind(), ErrorKind::Unsupported);
     let mut deep = json!({"type": "null"});
     for _ in 0..1000 {
         deep = json!({"type": "array", "items": deep});

@@ -113,9 +113,31 @@ async fn a_file_from_before_there_were_runs_keeps_its_conversations_and_takes_ru
         .fetch_all(&runs.database.pool)
         .await
         .unwrap();
-    assert_eq!(versions, [1, 2, 3]);
+    assert_eq!(versions, [1, 2, 3, 4]);
     let memory = SqliteMemory::open(&fixture.path()).await.unwrap();
     assert_eq!(memory.recall(&session(), 9, &fixture.ctx).await.unwrap(), [Message::user("hello")]);
+}
+
+#[tokio::test]
+async fn a_run_of_an_older_file_is_forgotten_with_its_conversation() {
+    let fixture = Fixture::new();
+    let runs = fixture.open().await;
+    for (run, state) in [("of", r#"{"settings":{"session":"s"}}"#), ("other", "no snapshot")] {
+        runs.save(&key("local", run), Checkpoint::new(1, state), &fixture.ctx).await.unwrap();
+    }
+    for undo in [
+        "DROP INDEX runs_of_a_session",
+        "ALTER TABLE runs DROP COLUMN session",
+        "DELETE FROM _sqlx_migrations WHERE version = 4",
+    ] {
+        sqlx::query(undo).execute(&runs.database.pool).await.unwrap();
+    }
+    runs.close().await;
+
+    let runs = fixture.open().await;
+    assert_eq!(runs.forget(&session(), &fixture.ctx).await.unwrap(), 1);
+    let left = runs.runs(session().scope(), None, 9, &fixture.ctx).await.unwrap();
+    assert_eq!(left, [RunSummary::new(RunId::new("other").unwrap(), 1)]);
 }
 
 #[tokio::test]

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use agentkit_core::testing::ScriptedModel;
 use agentkit_core::{CollectionName, Role, SummaryMemory, TenantId, forget_tenant};
 
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
+
 use super::*;
 
 struct Fixture {
@@ -124,6 +127,24 @@ async fn forgetting_leaves_no_trace_in_the_files() {
 }
 
 #[tokio::test]
+async fn a_reader_in_the_way_only_puts_off_that_no_trace_is_left() {
+    let fixture = Fixture::new();
+    let memory = fixture.open().await;
+    let secret = "xylophone-secret-passage";
+    memory.append(&key("a", "s"), vec![Message::user(secret.repeat(500))], &fixture.ctx).await.unwrap();
+    let mut reader = SqliteConnectOptions::new().filename(fixture.path()).connect().await.unwrap();
+    sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
+    sqlx::query("SELECT count(*) FROM messages").fetch_one(&mut reader).await.unwrap();
+    assert!(memory.forget(&key("a", "s"), &fixture.ctx).await.unwrap());
+    sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
+    memory.append(&key("a", "other"), turn(0), &fixture.ctx).await.unwrap();
+    for entry in std::fs::read_dir(fixture.path().parent().unwrap()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
+}
+
+#[tokio::test]
 async fn forgetting_leaves_no_trace_of_a_summary_either() {
     let fixture = Fixture::new();
     let secret = "swordfish-in-a-summary";
@@ -136,7 +157,7 @@ async fn forgetting_leaves_no_trace_of_a_summary_either() {
     }
     let recalled = memory.recall(&key("a", "s"), 9, &fixture.ctx).await.unwrap();
     assert!(recalled[0].joined_text().contains(secret), "{recalled:?}");
-    assert_eq!(forget_tenant(&memory, key("a", "s").scope(), &fixture.ctx).await.unwrap(), 1);
+    assert_eq!(forget_tenant(&memory, None, key("a", "s").scope(), &fixture.ctx).await.unwrap().sessions, 1);
     store.close().await;
     for entry in std::fs::read_dir(fixture.path().parent().unwrap()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();

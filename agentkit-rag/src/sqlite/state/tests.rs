@@ -12,6 +12,28 @@ fn space() -> StateSpace {
     StateSpace::of_tenant("kind", &TenantScope::local())
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_but_the_owner_may_read_the_files_and_a_copy() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy, ctx) =
+        (folder.path().join("a.sqlite"), folder.path().join("b.sqlite"), RunContext::new());
+    let state = SqliteState::open(&path).await.unwrap();
+    state.commit(vec![StateChange::put(space(), "id", "first")], &ctx).await.unwrap();
+    SqliteMemory::copy(&path, &copy).await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap()).collect();
+    assert!(files.len() >= 3, "the two files and a log: {files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+    assert_eq!(
+        SqliteState::open(&copy).await.unwrap().get(&space(), "id", &ctx).await.unwrap().unwrap().value,
+        "first"
+    );
+}
+
 #[tokio::test]
 async fn records_survive_a_restart_and_are_seen_by_other_handles() {
     let folder = tempfile::tempdir().unwrap();

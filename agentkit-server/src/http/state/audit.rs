@@ -53,7 +53,7 @@ pub(super) async fn note(
     let event = AuditEvent {
         actor: caller.pseudonym.to_string(),
         credential: caller.principal.credential.clone(),
-        role: caller.principal.role,
+        role: Some(caller.principal.role),
         target: None,
         action: action.to_owned(),
         outcome,
@@ -73,7 +73,7 @@ fn event(caller: &Caller, request: &Request) -> AuditEvent {
     AuditEvent {
         actor: caller.pseudonym.to_string(),
         credential: caller.principal.credential.clone(),
-        role: caller.principal.role,
+        role: Some(caller.principal.role),
         target: target(caller, &route, request.uri().path()),
         action: format!("{} {route}", request.method()),
         outcome: LEFT,

@@ -27,6 +27,16 @@ pub(in crate::http) async fn authenticate(
             request.extensions_mut().insert(Arc::new(caller));
             next.run(request).await
         }
+        Err(problem) if problem.kind() == ProblemKind::Unauthorized => {
+            let event = match state.refuse(&request) {
+                Ok(event) => event,
+                Err(too_many) => return too_many.into_response(),
+            };
+            match state.record_refusal(event).await {
+                Ok(()) => problem.into_response(),
+                Err(error) => Problem::from(error).into_response(),
+            }
+        }
         Err(problem) => problem.into_response(),
     }
 }

@@ -1,13 +1,23 @@
 //! Asks everything the service needs whether it can be used.
 
+use std::time::Duration;
+
 use agentkit_core::{Error, Result, RunContext, StateSpace, TenantScope};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::AppState;
 
+/// How long an answer is good for whoever asks next, since anybody may ask as often as they like.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What was last found out, and when; whoever finds it too old holds the lock and finds out for all who wait.
+pub(super) type LastHealth = Mutex<Option<(Instant, Vec<Dependency>)>>;
+
 /// The state of something the service needs.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(in crate::http) struct Dependency {
     /// What it is.
     name: String,
@@ -25,8 +35,21 @@ impl Dependency {
 }
 
 impl AppState {
-    /// Every dependency with its state. How much is there is told only where everybody may know.
+    /// Every dependency with its state, at most a second old.
     pub(in crate::http) async fn dependencies(&self, ctx: &RunContext) -> Vec<Dependency> {
+        let mut last = self.0.health.lock().await;
+        if let Some((when, known)) = &*last
+            && when.elapsed() < FRESH
+        {
+            return known.clone();
+        }
+        let found = self.ask_dependencies(ctx).await;
+        *last = Some((Instant::now(), found.clone()));
+        found
+    }
+
+    /// How much is there is told only where everybody may know.
+    async fn ask_dependencies(&self, ctx: &RunContext) -> Vec<Dependency> {
         let (services, scope) = (&self.0.services, TenantScope::local());
         let space = StateSpace::of_service("health");
         let (index, sessions, state) = tokio::join!(

@@ -7,8 +7,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use agentkit_core::{
-    Agent, CollectionName, Embedder, Retriever, RunContext, SessionId, StateQuery, TenantScope, TraceContext,
+    Agent, AgentInput, AgentStream, CollectionName, Embedder, Error, ErrorKind, Retriever, RunContext,
+    SessionId, StateQuery, TenantScope, TraceContext,
 };
+use async_trait::async_trait;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 
@@ -27,6 +29,18 @@ use crate::identity::{Principal, Role};
 use crate::mcp::Sources;
 use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
 use crate::records::{self, Kept};
+
+const USED_UP: &str = "the budget of model tokens is used up; it comes back by and by";
+
+/// Stands in the agent's place while its caller has no model tokens left.
+struct UsedUp;
+
+#[async_trait]
+impl Agent for UsedUp {
+    async fn run(&self, _input: AgentInput, _ctx: &RunContext) -> agentkit_core::Result<AgentStream> {
+        Err(Error::new(ErrorKind::RateLimited, USED_UP))
+    }
+}
 
 /// Somebody who is asking, and the pseudonym they go by.
 #[derive(Debug)]
@@ -228,10 +242,12 @@ impl Permit<Ask> {
     }
 
     fn check_tokens(&self) -> Result<(), Problem> {
-        self.state.0.limiter.tokens_left(&self.caller.principal).map(drop).map_err(|wait| {
-            let detail = "the budget of model tokens is used up; it comes back by and by";
-            Problem::new(ProblemKind::RateLimited, detail).retry_after(wait)
-        })
+        self.state
+            .0
+            .limiter
+            .tokens_left(&self.caller.principal)
+            .map(drop)
+            .map_err(|wait| Problem::new(ProblemKind::RateLimited, USED_UP).retry_after(wait))
     }
 
     /// Whether anything was ever written to the scope's collection.
@@ -257,11 +273,11 @@ impl Permit<Ask> {
         Ok(all)
     }
 
-    /// What the tools of the Model Context Protocol are made of, if there are model tokens left to spend on them.
-    pub(in crate::http) fn sources(&self) -> Result<Sources, Problem> {
-        self.agent()?;
+    /// What the tools of the Model Context Protocol are made of. Without model tokens left, only asking is refused.
+    pub(in crate::http) fn sources(&self) -> Sources {
         let Services { agent, retriever, documents, .. } = self.state.0.services.clone();
-        Ok(Sources { retriever, documents: Arc::new(documents), agent })
+        let agent = if self.agent().is_ok() { agent } else { Arc::new(UsedUp) };
+        Sources { retriever, documents: Arc::new(documents), agent }
     }
 
     pub(in crate::http) fn retriever(&self) -> &dyn Retriever {

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use self::provider::Provider;
 use super::keys::unauthorized;
-use super::{Principal, Role, check_subject};
+use super::{Principal, Role, SERVICE_TENANT, check_subject};
 
 /// How far the clocks of the provider and this machine may be apart.
 const SKEW: Duration = Duration::from_secs(30);
@@ -52,7 +52,7 @@ impl OidcOptions {
             tenant_claim: "tenant_id".into(),
             role_claim: "roles".into(),
             algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
-            refresh: Duration::from_mins(5),
+            refresh: Duration::from_mins(1),
         }
     }
 }
@@ -131,7 +131,9 @@ impl Oidc {
         let OidcOptions { tenant_claim, role_claim, .. } = &self.0.options;
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str).unwrap_or_default();
         let tenant = TenantId::new(text(tenant_claim))
-            .map_err(|_| unauthorized(&format!("the token's claim {tenant_claim} names no tenant")))?;
+            .ok()
+            .filter(|tenant| tenant.as_str() != SERVICE_TENANT)
+            .ok_or_else(|| unauthorized(&format!("the token's claim {tenant_claim} names no tenant")))?;
         let role = claims.get(role_claim).and_then(mightiest);
         let role =
             role.ok_or_else(|| unauthorized(&format!("the token's claim {role_claim} names no role")))?;

@@ -82,6 +82,9 @@ impl Provider {
         let came = Instant::now();
         match self.look(kid, algorithm)? {
             (Some(key), Some(age)) if age < STALE => {
+                if age >= 2 * self.refresh && self.fetch_if_rested().await {
+                    return Ok(self.look(kid, algorithm)?.0);
+                }
                 if age >= self.refresh {
                     self.refresh_aside();
                 }
@@ -92,6 +95,20 @@ impl Provider {
                 Ok(self.look(kid, algorithm)?.0)
             }
         }
+    }
+
+    /// Fetches keys that nobody asked for in a while, since the known ones may have been taken back; says whether it
+    /// could. Of those who come while the provider is away, one waits for it, and none longer than it may take.
+    async fn fetch_if_rested(&self) -> bool {
+        let Ok(last) = self.fetching.try_lock() else { return false };
+        if last.is_some_and(|last| last.elapsed() < self.refresh.max(PAUSE)) {
+            return false;
+        }
+        let fetched = self.fetch_while(last).await;
+        if let Err(error) = &fetched {
+            tracing::warn!(error = error.chain(), "the provider's keys could not be fetched again");
+        }
+        fetched.is_ok()
     }
 
     /// Fetches the keys while the known ones go on, unless somebody does or has just tried.
