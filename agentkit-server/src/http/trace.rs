@@ -7,6 +7,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
+use super::idempotency::REPLAYED;
 use super::openai;
 use super::problem::{Problem, ProblemKind};
 
@@ -57,7 +58,9 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         true => openai::render(&problem),
         false => problem.render(path, &trace.trace_id()),
     };
-    let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
+    let tells = |name: &HeaderName| {
+        [header::ALLOW, REPLAYED].contains(name) || name.as_str().starts_with("ratelimit-")
+    };
     let told = response.headers().iter().filter(|(name, _)| tells(name));
     rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));
     rendered

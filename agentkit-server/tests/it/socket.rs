@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::identity::Guarded;
+use crate::identity::{Guarded, shown};
 use crate::support::{Service, request};
 
 /// The longest that anything here may take.
@@ -201,9 +201,10 @@ async fn a_resumable_run_is_taken_up_over_another_line() {
 async fn a_credential_is_shown_by_header_or_by_the_first_frame_and_checked_for_each_message() {
     let guarded = Guarded::new();
     let key = guarded.key("acme", Role::User).await;
-    let (shown, keys) = (key.expose(), guarded.keys.clone());
-    let bearer = format!("Bearer {shown}");
+    let (token, keys) = (key.expose(), guarded.keys.clone());
+    let bearer = format!("Bearer {token}");
     let auditor = format!("Bearer {}", guarded.key("acme", Role::Auditor).await.expose());
+    let admin = guarded.key("acme", Role::Admin).await.expose();
     let served = Served::of(guarded.service).await;
     for (credential, status) in [("Bearer agk_wrong", 401), (auditor.as_str(), 403)] {
         match served.connect(&[("authorization", credential)]).await.err().unwrap() {
@@ -215,12 +216,20 @@ async fn a_credential_is_shown_by_header_or_by_the_first_frame_and_checked_for_e
     assert_eq!(by_header.hear().await["type"], "ready");
 
     let mut client = served.connect(&[]).await.unwrap();
-    client.say(json!({"type": "auth", "token": shown})).await;
+    client.say(json!({"type": "auth", "token": token})).await;
     assert_eq!(client.hear().await["type"], "ready");
-    assert_eq!(client.refused(json!({"type": "auth", "token": shown})).await.0, "invalid-input");
+    assert_eq!(client.refused(json!({"type": "auth", "token": token})).await.0, "invalid-input");
     client.say(json!({"type": "message", "message": "x"})).await;
     assert_eq!(client.hear().await["type"], "accepted");
     client.events().await;
+    let recorded = async {
+        let trail =
+            || shown(&admin, request(Method::GET, "/audit?limit=1000", "", axum::body::Body::empty()));
+        while !served.service.send(trail()).await.body.contains("MESSAGE /chat/ws") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, recorded).await.unwrap();
 
     for first in
         [json!({"type": "auth", "token": "agk_wrong"}), json!({"type": "message", "message": "x"}), json!(1)]
