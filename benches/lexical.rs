@@ -49,6 +49,10 @@ impl Embedder for Constant {
         text.split_whitespace().count()
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
+
     async fn embed(&self, _: EmbedSide, texts: Vec<String>, _: &RunContext) -> Result<Vec<Embedding>> {
         texts.iter().map(|_| Embedding::new(vec![1.0, 0.0])).collect()
     }

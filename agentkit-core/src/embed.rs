@@ -29,10 +29,8 @@ pub trait Embedder: Send + Sync {
     /// How well the model knows the words of `text`, 0 to 1: 1 if each is a token of its own, less the more pieces its vocabulary
     /// cuts them into, 0 if it has none of them. [`Fusion::Relative`](crate::Fusion::Relative) trusts the text's vector that much.
     ///
-    /// 1 unless an implementation knows better. One that wraps another embedder asks that.
-    fn familiarity(&self, _text: &str) -> f32 {
-        1.0
-    }
+    /// 1 from an implementation that cannot know. One that wraps another embedder asks that.
+    fn familiarity(&self, text: &str) -> f32;
 
     /// Embeds `texts` for the given side of retrieval.
     ///

@@ -114,6 +114,10 @@ impl Embedder for FileEmbedder {
         text.split_whitespace().count()
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, _: &RunContext) -> Result<Vec<Embedding>> {
         let embed = |text: &String| {
             if side == EmbedSide::Query {

@@ -160,7 +160,7 @@ async fn searches_and_embeddings_tell_what_they_worked_on_but_no_text() {
         assert_eq!(found.unwrap().hits.len(), 1);
         let embedder = Traced::new(Arc::new(HashingEmbedder::new()));
         assert_eq!(embedder.embed(EmbedSide::Query, vec![QUESTION.into()], &ctx).await.unwrap().len(), 1);
-        let inside = ctx.run_blocking(|_| Ok(leg("blocking", || ())));
+        let inside = ctx.run_blocking(|_| Ok(leg("blocking", || 1)));
         tracing::Instrument::instrument(inside, tracing::info_span!("above")).await.unwrap();
     })
     .await;

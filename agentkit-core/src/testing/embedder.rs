@@ -87,6 +87,10 @@ impl Embedder for HashingEmbedder {
         words(text).count()
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
+
     async fn embed(&self, _side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         ctx.check()?;
         let embed = |text: &String| ctx.check().and_then(|()| Embedding::new(self.vector(text)));

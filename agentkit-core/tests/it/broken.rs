@@ -98,6 +98,10 @@ impl Embedder for BrokenEmbedder {
         self.0.count_tokens(text)
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         let many = texts.len() > 1;
         let empty = texts.iter().any(String::is_empty);

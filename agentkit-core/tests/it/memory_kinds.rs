@@ -234,6 +234,10 @@ impl Embedder for Counting {
         self.0.count_tokens(text)
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         {
             let mut counted = self.1.lock().unwrap();

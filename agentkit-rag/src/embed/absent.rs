@@ -26,6 +26,10 @@ impl Embedder for AbsentModel {
         text.len().div_ceil(4)
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
+
     async fn embed(&self, _: EmbedSide, texts: Vec<String>, _: &RunContext) -> Result<Vec<Embedding>> {
         if texts.is_empty() {
             return Ok(Vec::new());

@@ -157,7 +157,16 @@ pub(super) fn is_foreign(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     matches!(
         name.as_str(),
-        "API_KEY" | "CONFIG" | "LOG" | "TEST_OIDC_ISSUER" | "CACHE_DIR" | "DATASETS" | "MCP_PYTHON" | "PORT"
+        "API_KEY"
+            | "CONFIG"
+            | "LOG"
+            | "TEST_OIDC_ISSUER"
+            | "CACHE_DIR"
+            | "DATASETS"
+            | "MCP_PYTHON"
+            | "OPENAI_NODE"
+            | "OPENAI_PYTHON"
+            | "PORT"
     ) || name.starts_with("PORT_")
         || name.contains("_PORT_")
         || name.ends_with("_PORT")

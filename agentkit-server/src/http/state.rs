@@ -26,6 +26,7 @@ pub use self::limit::Rates;
 pub(super) use self::limit::limit;
 pub(super) use self::permit::{Ask, Audit, Caller, Me, Observe, Own, Permit, Read, Review, Write, owner_of};
 use self::strangers::Strangers;
+pub(super) use self::strangers::address;
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
@@ -36,7 +37,7 @@ use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
 use crate::telemetry::Metrics;
 
-/// Most WebSockets, whatever the limits say: as many as can be waited for at once.
+/// Most web sockets, whatever the limits say: as many as can be waited for at once.
 const MAX_SOCKETS: usize = 1 << 20;
 
 /// How much the service takes on.
@@ -63,7 +64,7 @@ pub struct Limits {
     pub kept_run_bytes: usize,
     /// How long a resumable run is kept after its end.
     pub kept_run_time: Duration,
-    /// WebSockets open at once; more are refused with status 503.
+    /// Web sockets open at once; more are refused with status 503.
     pub max_sockets: usize,
     /// How long a WebSocket may be open with nothing asked.
     pub socket_idle: Duration,

@@ -96,10 +96,8 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         let kind = ProblemKind::of_status(status);
         Problem::new(kind, format!("the request was refused with status {status}"))
     });
-    let mut rendered = match openai::speaks(path) {
-        true => openai::render(&problem),
-        false => problem.render(path, &trace.trace_id()),
-    };
+    let mut rendered =
+        if openai::speaks(path) { openai::render(&problem) } else { problem.render(path, &trace.trace_id()) };
     rendered.extensions_mut().insert(problem.kind());
     let tells = |name: &HeaderName| {
         *name == header::ALLOW || *name == idempotency::REPLAYED || name.as_str().starts_with("ratelimit-")

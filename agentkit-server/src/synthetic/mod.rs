@@ -167,6 +167,10 @@ impl Embedder for CollectionEmbedder {
         text.split_whitespace().count()
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         ctx.check()?;
         let embed = |text: &String| {

@@ -152,6 +152,23 @@ async fn lists_out_of_bounds_are_refused() {
 }
 
 #[tokio::test]
+async fn runs_that_are_no_runs_are_refused() {
+    let get = |path, status, kind, part| (Method::GET, path, "", Vec::new(), status, kind, part);
+    check(vec![
+        invalid("/chat", r#"{"message":"x","stream":true,"resumable":1}"#, "boolean"),
+        invalid("/chat", r#"{"message":"x","stream":false,"resumable":true}"#, "set stream to true"),
+        get("/chat/none/events", 404, "not-found", "no run"),
+        get("/chat/%ff/events", 400, "invalid-input", ""),
+        get("/chat/none/events?starting_after=x", 400, "invalid-input", "invalid digit"),
+        get("/chat/none/events?after=1", 400, "invalid-input", "unknown field"),
+        get("/chat/none/stop", 405, "method-not-allowed", "GET"),
+        (Method::POST, "/chat/none/stop", "", b"{".to_vec(), 404, "not-found", "no run"),
+        get("/chat/ws", 400, "invalid-input", "WebSockets only"),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn wrong_routes_methods_and_types_are_told_apart() {
     let service = Service::new();
     service.get("/nowhere").await.problem(404, "not-found");

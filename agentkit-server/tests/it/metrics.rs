@@ -35,7 +35,7 @@ pub(crate) fn parse(text: &str) -> Series {
             assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
             assert!(helped.contains(name), "no help for {name}");
             assert!(kinds.insert(name.to_owned(), kind.to_owned()).is_none(), "typed twice: {line}");
-            last = name.to_owned();
+            name.clone_into(&mut last);
         } else {
             assert!(!line.starts_with('#') && !line.is_empty(), "{line:?}");
             let (key, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));

@@ -1,7 +1,5 @@
 //! The page in a real browser, where `AGENTKIT_PAGE_MODULES` names a folder whose `node_modules` has playwright-core and axe-core.
 
-#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-
 use std::process::Command;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/page.mjs");

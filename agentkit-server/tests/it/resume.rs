@@ -169,8 +169,8 @@ async fn a_run_of_too_many_bytes_ends_with_an_error() {
 #[tokio::test(start_paused = true)]
 async fn a_run_ends_at_its_deadline_and_is_forgotten_some_time_after() {
     let service = within(|limits| {
-        limits.request_timeout = Duration::from_secs(60);
-        limits.kept_run_time = Duration::from_secs(300);
+        limits.request_timeout = Duration::from_mins(1);
+        limits.kept_run_time = Duration::from_mins(5);
     });
     let begun = service.start(ask("deaf")).await;
     let run = run_of(&begun);

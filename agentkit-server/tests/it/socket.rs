@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::identity::Guarded;
+use crate::identity::{Guarded, shown};
 use crate::support::{Service, request};
 
 /// The longest that anything here may take.
@@ -27,7 +27,7 @@ struct Served {
     service: Service,
     address: String,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<agentkit_core::Result<()>>,
+    task: JoinHandle<agentkit_core::Result<()>>,
 }
 
 impl Served {
@@ -38,8 +38,8 @@ impl Served {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let served = tokio::spawn(serve(listener, service.state.clone(), shutdown));
-        Self { service, address, stop, served }
+        let task = tokio::spawn(serve(listener, service.state.clone(), shutdown));
+        Self { service, address, stop, task }
     }
 
     async fn within(change: impl FnOnce(&mut Limits)) -> Self {
@@ -77,7 +77,7 @@ impl Client {
     async fn message(&mut self) -> Message {
         loop {
             let message = tokio::time::timeout(SOON, self.0.next()).await.unwrap();
-            match message.expect("the line is closed").unwrap() {
+            match message.unwrap().unwrap() {
                 Message::Ping(_) | Message::Pong(_) => {}
                 message => return message,
             }
@@ -201,9 +201,10 @@ async fn a_resumable_run_is_taken_up_over_another_line() {
 async fn a_credential_is_shown_by_header_or_by_the_first_frame_and_checked_for_each_message() {
     let guarded = Guarded::new();
     let key = guarded.key("acme", Role::User).await;
-    let (shown, keys) = (key.expose(), guarded.keys.clone());
-    let bearer = format!("Bearer {shown}");
+    let (token, keys) = (key.expose(), guarded.keys.clone());
+    let bearer = format!("Bearer {token}");
     let auditor = format!("Bearer {}", guarded.key("acme", Role::Auditor).await.expose());
+    let admin = guarded.key("acme", Role::Admin).await.expose();
     let served = Served::of(guarded.service).await;
     for (credential, status) in [("Bearer agk_wrong", 401), (auditor.as_str(), 403)] {
         match served.connect(&[("authorization", credential)]).await.err().unwrap() {
@@ -215,12 +216,20 @@ async fn a_credential_is_shown_by_header_or_by_the_first_frame_and_checked_for_e
     assert_eq!(by_header.hear().await["type"], "ready");
 
     let mut client = served.connect(&[]).await.unwrap();
-    client.say(json!({"type": "auth", "token": shown})).await;
+    client.say(json!({"type": "auth", "token": token})).await;
     assert_eq!(client.hear().await["type"], "ready");
-    assert_eq!(client.refused(json!({"type": "auth", "token": shown})).await.0, "invalid-input");
+    assert_eq!(client.refused(json!({"type": "auth", "token": token})).await.0, "invalid-input");
     client.say(json!({"type": "message", "message": "x"})).await;
     assert_eq!(client.hear().await["type"], "accepted");
     client.events().await;
+    let recorded = async {
+        let trail =
+            || shown(&admin, request(Method::GET, "/audit?limit=1000", "", axum::body::Body::empty()));
+        while !served.service.send(trail()).await.body.contains("MESSAGE /chat/ws") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, recorded).await.unwrap();
 
     for first in
         [json!({"type": "auth", "token": "agk_wrong"}), json!({"type": "message", "message": "x"}), json!(1)]
@@ -257,7 +266,7 @@ async fn frames_that_make_no_sense_are_refused_and_in_the_end_the_line_as_well()
     ] {
         let shown = frame.to_string();
         let (told, detail) = client.refused(frame).await;
-        assert!(told == kind && detail.contains(part), "{:.80}: {told} {detail}", shown);
+        assert!(told == kind && detail.contains(part), "{shown:.80}: {told} {detail}");
     }
     client.say(json!({"type": "message", "message": "fail"})).await;
     assert_eq!(client.hear().await["type"], "accepted");
@@ -322,7 +331,7 @@ async fn a_line_ends_when_nothing_is_asked_and_when_the_service_stops() {
     assert_eq!(silent.closed().await.0, CloseCode::Away);
     assert_eq!(busy.events().await.pop().unwrap()["kind"], "cancelled");
     assert_eq!(busy.closed().await.0, CloseCode::Away);
-    tokio::time::timeout(SOON, served.served).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(SOON, served.task).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -97,6 +97,7 @@ impl Stage {
     }
 
     /// A request as anybody may send it. Names are of a few, so that the two tenants use the same.
+    #[expect(clippy::too_many_lines, reason = "a table of all routes")]
     fn request(&mut self, own: &str) -> Request<Body> {
         let random = &mut self.random;
         let id = ["shared", "docs/a.md", own][random.usize(..3)].to_owned();

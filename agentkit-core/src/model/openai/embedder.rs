@@ -78,6 +78,10 @@ impl Embedder for OpenAiEmbedder {
         estimate_tokens(text)
     }
 
+    fn familiarity(&self, _text: &str) -> f32 {
+        1.0
+    }
+
     async fn embed(&self, side: EmbedSide, texts: Vec<String>, ctx: &RunContext) -> Result<Vec<Embedding>> {
         ctx.check()?;
         let inputs: Vec<String> = texts.iter().map(|text| self.input(side, text)).collect();

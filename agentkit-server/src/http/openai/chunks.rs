@@ -2,7 +2,7 @@
 
 use agentkit_core::AgentEventKind;
 use axum::response::sse::Event;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::chat::Head;
 use super::error::{document, failed, finish_reason, waits};
@@ -75,7 +75,7 @@ impl Chunks {
     fn end(&self, reason: &'static str) -> Vec<Frame> {
         let mut frames = vec![self.piece(Delta::default(), Some(reason))];
         if self.tells_usage {
-            frames.push(self.chunk(Vec::new(), Some(Some(self.usage))));
+            frames.push(self.chunk(Vec::new(), Some(json!(self.usage))));
         }
         frames.push(Frame::Done);
         frames
@@ -83,10 +83,10 @@ impl Chunks {
 
     fn piece(&self, delta: Delta, finish_reason: Option<&'static str>) -> Frame {
         let piece = Piece { index: 0, delta, logprobs: (), finish_reason };
-        self.chunk(vec![piece], self.tells_usage.then_some(None))
+        self.chunk(vec![piece], self.tells_usage.then_some(Value::Null))
     }
 
-    fn chunk(&self, choices: Vec<Piece>, usage: Option<Option<TokenUsage>>) -> Frame {
+    fn chunk(&self, choices: Vec<Piece>, usage: Option<Value>) -> Frame {
         let Head { id, created, model } = &self.head;
         let (id, model) = (id.clone(), model.clone());
         let object = "chat.completion.chunk";

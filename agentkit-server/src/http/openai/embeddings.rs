@@ -61,7 +61,7 @@ fn encoding(request: &EmbeddingRequest, embedder: &dyn Embedder) -> Result<Encod
     }
     match request.encoding_format.as_deref() {
         None | Some("float") => Ok(|vector| Components::Float(vector.into_vec())),
-        Some("base64") => Ok(in_base64),
+        Some("base64") => Ok(|vector| in_base64(&vector)),
         Some(other) => {
             let detail = format!("there is no encoding {other:?}; use float or base64");
             Err(wrong("encoding_format", detail))
@@ -69,7 +69,7 @@ fn encoding(request: &EmbeddingRequest, embedder: &dyn Embedder) -> Result<Encod
     }
 }
 
-fn in_base64(vector: Embedding) -> Components {
+fn in_base64(vector: &Embedding) -> Components {
     let bytes: Vec<u8> = vector.as_slice().iter().flat_map(|component| component.to_le_bytes()).collect();
     Components::Base64(STANDARD.encode(bytes))
 }

@@ -93,7 +93,7 @@ impl Answer {
 
     fn begin(&mut self) -> Vec<Frame> {
         let response = json!({"response": self.response("in_progress", None)});
-        let item = json!({"output_index": 0, "item": self.item("in_progress", Vec::new())});
+        let item = json!({"output_index": 0, "item": self.item("in_progress", &[])});
         let part = self.placed(json!({"content_index": 0, "part": self.part()}));
         vec![
             self.frame("response.created", response.clone()),
@@ -111,7 +111,7 @@ impl Answer {
         };
         let text = self.placed(json!({"content_index": 0, "text": self.text, "logprobs": []}));
         let part = self.placed(json!({"content_index": 0, "part": self.part()}));
-        let item = json!({"output_index": 0, "item": self.item(status, vec![self.part()])});
+        let item = json!({"output_index": 0, "item": self.item(status, &[self.part()])});
         vec![
             self.frame("response.output_text.done", text),
             self.frame("response.content_part.done", part),
@@ -122,12 +122,13 @@ impl Answer {
     }
 
     fn fail(&mut self, problem: &Problem) -> Vec<Frame> {
-        let code = match problem.kind().status().is_server_error() {
-            true => "server_error".to_owned(),
-            false => problem.kind().name().replace('-', "_"),
+        let code = if problem.kind().status().is_server_error() {
+            "server_error".to_owned()
+        } else {
+            problem.kind().name().replace('-', "_")
         };
         let error = json!({"code": code, "message": problem.detail()});
-        let failed = json!({"response": self.response("failed", Some(error))});
+        let failed = json!({"response": self.response("failed", Some(&error))});
         vec![self.frame("response.failed", failed), Frame::Done]
     }
 
@@ -169,15 +170,15 @@ impl Answer {
         json!({"type": "output_text", "text": self.text, "annotations": self.annotations, "logprobs": []})
     }
 
-    fn item(&self, status: &str, content: Vec<Value>) -> Value {
+    fn item(&self, status: &str, content: &[Value]) -> Value {
         json!({
             "id": self.item_id(), "type": "message", "role": "assistant", "status": status, "content": content,
         })
     }
 
-    fn response(&self, status: &str, error: Option<Value>) -> Value {
+    fn response(&self, status: &str, error: Option<&Value>) -> Value {
         let over = status == "completed" || status == "incomplete";
-        let output = if over { vec![self.item(status, vec![self.part()])] } else { Vec::new() };
+        let output = if over { vec![self.item(status, &[self.part()])] } else { Vec::new() };
         let cut = (status == "incomplete").then(|| json!({"reason": "max_output_tokens"}));
         json!({
             "id": format!("resp_{}", self.head.id),

@@ -179,6 +179,7 @@ pub(in crate::http) struct Reply {
 /// The tokens used.
 #[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 #[schema(as = OpenAiUsage)]
+#[expect(clippy::struct_field_names, reason = "these are the names of OpenAI's interface")]
 pub(in crate::http) struct TokenUsage {
     /// Tokens of the requests.
     prompt_tokens: u64,
@@ -211,7 +212,8 @@ pub(in crate::http) struct Chunk {
     pub(super) choices: Vec<Piece>,
     /// Null but in the last chunk, and absent unless it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) usage: Option<Option<TokenUsage>>,
+    #[schema(value_type = Option<TokenUsage>)]
+    pub(super) usage: Option<Value>,
 }
 
 /// What is new of an answer.

@@ -1,5 +1,6 @@
 //! What happens over one WebSocket: a credential, and then message after message.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ const ACTION: &str = "MESSAGE /chat/ws";
 /// One client's side of a WebSocket.
 pub(super) struct Conversation {
     state: AppState,
+    /// Where it comes from.
+    from: IpAddr,
     credential: Option<Secret>,
     /// Whether the credential was good when it was shown.
     known: bool,
@@ -69,12 +72,12 @@ enum Next {
 
 impl Conversation {
     /// Lets a client in that shows a good credential, or none yet.
-    pub(super) async fn begin(state: AppState, headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(super) async fn begin(state: AppState, headers: &HeaderMap, from: IpAddr) -> Result<Self, Problem> {
         let shows = headers.contains_key(axum::http::header::AUTHORIZATION);
         let credential = bearer(headers).map(|credential| Secret::new(credential.to_owned()));
         let known = shows || state.is_insecure();
         let conversation =
-            Self { state, credential, known, answer: None, nonsense: 0, heard: Instant::now() };
+            Self { state, from, credential, known, answer: None, nonsense: 0, heard: Instant::now() };
         if known {
             conversation.permit().await?;
         }
@@ -137,12 +140,11 @@ impl Conversation {
     }
 
     async fn pass_on(&mut self, event: Option<Encoded>, line: &mut Line) -> Result<Option<End>> {
-        match event {
-            Some(event) => line.pass_on(event.json()).await?,
-            None => {
-                self.answer = None;
-                self.heard = Instant::now();
-            }
+        if let Some(event) = event {
+            line.pass_on(event.json()).await?;
+        } else {
+            self.answer = None;
+            self.heard = Instant::now();
         }
         Ok(None)
     }
@@ -260,8 +262,14 @@ impl Conversation {
 
     /// The right to ask, for as long as the credential is good.
     fn permit(&self) -> impl Future<Output = Result<Permit<Ask>, Problem>> + Send + use<> {
-        let (state, credential) = (self.state.clone(), self.credential.clone());
-        async move { Permit::shown(&state, credential.as_ref().map(Secret::expose)).await }
+        let (state, from, credential) = (self.state.clone(), self.from, self.credential.clone());
+        async move {
+            let permit = Permit::shown(&state, credential.as_ref().map(Secret::expose)).await;
+            if permit.as_ref().is_err_and(|problem| problem.kind() == ProblemKind::Unauthorized) {
+                state.refuse_at(from, ACTION).await?;
+            }
+            permit
+        }
     }
 }
 

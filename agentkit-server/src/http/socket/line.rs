@@ -44,6 +44,7 @@ impl Line {
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Heard::Sign,
             Some(Ok(Message::Binary(_))) => Heard::Bytes,
             Some(Ok(Message::Close(_))) | None => Heard::Over,
+            // What kind of error it is, is not to be had in another way.
             Some(Err(error)) if error.to_string().contains("too long") => Heard::TooLong,
             Some(Err(error)) => {
                 tracing::debug!(%error, "a WebSocket ended early");

@@ -12,13 +12,13 @@ mod line;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
 
 use self::conversation::Conversation;
 use self::line::Line;
 use super::problem::{Problem, ProblemKind};
-use super::state::AppState;
+use super::state::{AppState, address};
 
 /// Longest frame and message of a client in bytes.
 const MAX_FRAME_BYTES: usize = 256 * 1024;
@@ -41,7 +41,7 @@ const BUFFER_BYTES: usize = 4 * 1024;
 )]
 pub(super) async fn connect(
     State(state): State<AppState>,
-    headers: HeaderMap,
+    (headers, extensions): (HeaderMap, Extensions),
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -51,7 +51,7 @@ pub(super) async fn connect(
     if state.is_draining() {
         return Err(Problem::new(ProblemKind::ShuttingDown, "the service is shutting down"));
     }
-    let conversation = Conversation::begin(state.clone(), &headers).await?;
+    let conversation = Conversation::begin(state.clone(), &headers, address(&extensions)).await?;
     let Ok(place) = state.sockets().clone().try_acquire_owned() else {
         let most = state.limits().max_sockets;
         let detail = format!("the service already has {most} WebSockets open; try again in a moment");

@@ -12,6 +12,7 @@ use std::time::Duration;
 use agentkit_core::resilience::{Rate, TokenBucket};
 use agentkit_core::{TenantId, TraceContext};
 use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::http::Extensions;
 use moka::sync::Cache;
 
 use super::AppState;
@@ -61,12 +62,26 @@ impl Strangers {
 impl AppState {
     /// What is recorded of the refused credential of `request`, or that its sender has to wait.
     pub(super) fn refuse(&self, request: &Request) -> Result<AuditEvent, Problem> {
-        let (from, strangers) = (address(request), &self.0.strangers);
+        let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let action = format!("{} {}", request.method(), route.replace("{*", "{"));
+        let trace = request.extensions().get::<TraceContext>();
+        let trace_id = trace.map(TraceContext::trace_id).unwrap_or_default();
+        self.count_refusal(address(request.extensions()), action, trace_id)
+    }
+
+    /// Counts and records a credential that was refused outside the layers of a request.
+    pub(in crate::http) async fn refuse_at(&self, from: IpAddr, action: &str) -> Result<(), Problem> {
+        let trace_id = TraceContext::fresh().trace_id();
+        Ok(self.record_refusal(self.count_refusal(from, action.to_owned(), trace_id)?).await?)
+    }
+
+    fn count_refusal(&self, from: IpAddr, action: String, trace_id: String) -> Result<AuditEvent, Problem> {
+        let strangers = &self.0.strangers;
         strangers.refuse(from).map_err(|wait| {
             let detail = format!("more than {REFUSALS_PER_MINUTE} credentials a minute were refused here");
             Problem::new(ProblemKind::RateLimited, detail).retry_after(wait)
         })?;
-        Ok(event(strangers.pseudonym(from), request))
+        Ok(event(strangers.pseudonym(from), action, trace_id))
     }
 
     /// Records a refusal.
@@ -75,23 +90,21 @@ impl AppState {
     }
 }
 
-fn event(actor: String, request: &Request) -> AuditEvent {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let trace = request.extensions().get::<TraceContext>();
+fn event(actor: String, action: String, trace_id: String) -> AuditEvent {
     AuditEvent {
         actor,
         credential: "refused".into(),
         role: None,
-        action: format!("{} {}", request.method(), route.replace("{*", "{")),
+        action,
         target: None,
         outcome: ProblemKind::Unauthorized.status().as_u16(),
-        trace_id: trace.map(TraceContext::trace_id).unwrap_or_default(),
+        trace_id,
     }
 }
 
-/// Where the request comes from, as far as that is to be told apart.
-fn address(request: &Request) -> IpAddr {
-    let connected = request.extensions().get::<ConnectInfo<SocketAddr>>();
+/// Where a request comes from, as far as that is to be told apart.
+pub(in crate::http) fn address(request: &Extensions) -> IpAddr {
+    let connected = request.get::<ConnectInfo<SocketAddr>>();
     match connected.map(|ConnectInfo(peer)| peer.ip().to_canonical()) {
         Some(IpAddr::V6(address)) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
         Some(address) => address,
@@ -104,8 +117,8 @@ mod tests {
     use super::*;
 
     fn from(peer: &str) -> IpAddr {
-        let mut request = Request::default();
-        request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer.parse().unwrap()));
+        let mut request = Extensions::new();
+        request.insert(ConnectInfo::<SocketAddr>(peer.parse().unwrap()));
         address(&request)
     }
 
