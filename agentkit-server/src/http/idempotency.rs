@@ -25,7 +25,7 @@ use super::state::{AppState, owner_of};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer was given before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest key in bytes.
 const MAX_KEY_BYTES: usize = 255;
 /// The routes that know keys.

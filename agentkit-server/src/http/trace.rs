@@ -8,6 +8,7 @@ use axum::response::Response;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
+use super::idempotency;
 use super::measure;
 use super::openai;
 use super::problem::{Problem, ProblemKind};
@@ -58,6 +59,20 @@ fn span(request: &Request) -> Span {
     )
 }
 
+/// The span and the trace of something that is no request of its own, such as a message over a WebSocket.
+pub(super) fn apart(name: &'static str) -> (Span, TraceContext) {
+    let span = tracing::error_span!(
+        parent: None,
+        REQUEST,
+        otel.name = name,
+        otel.kind = "server",
+        agentkit.trace_id = Empty,
+    );
+    let trace = continued(&span, None).unwrap_or_else(TraceContext::fresh);
+    span.record("agentkit.trace_id", trace.trace_id());
+    (span, trace)
+}
+
 fn told(span: &Span, status: StatusCode) {
     span.record("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
@@ -86,7 +101,9 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
         false => problem.render(path, &trace.trace_id()),
     };
     rendered.extensions_mut().insert(problem.kind());
-    let tells = |name: &HeaderName| *name == header::ALLOW || name.as_str().starts_with("ratelimit-");
+    let tells = |name: &HeaderName| {
+        *name == header::ALLOW || *name == idempotency::REPLAYED || name.as_str().starts_with("ratelimit-")
+    };
     let told = response.headers().iter().filter(|(name, _)| tells(name));
     rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));
     rendered

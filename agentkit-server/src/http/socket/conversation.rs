@@ -9,6 +9,7 @@ use agentkit_core::{Error, ErrorKind, Result, RunContext, TraceContext};
 use axum::http::HeaderMap;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
+use tracing::Instrument as _;
 
 use super::MAX_FRAME_BYTES;
 use super::frames::{FromClient, FromService, Resume};
@@ -20,6 +21,7 @@ use crate::http::events::Encoded;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::runs::{Record, follow};
 use crate::http::state::{AppState, Ask, Permit, bearer};
+use crate::http::trace;
 use crate::http::wire::ChatRequest;
 
 /// How long a client may take to show its credential.
@@ -154,9 +156,9 @@ impl Conversation {
             Heard::Bytes => return Ok(Some(End::Refused("frames are JSON as text".into()))),
         };
         self.heard = if self.known { Instant::now() } else { self.heard };
-        let trace = TraceContext::fresh();
+        let (span, trace) = trace::apart(ACTION);
         let taken = match from_json(text.as_bytes()) {
-            Ok(frame) => self.obey(frame, &trace, line).await?,
+            Ok(frame) => self.obey(frame, &trace, line).instrument(span).await?,
             Err(problem) => {
                 self.nonsense += 1;
                 Err(problem)
