@@ -127,6 +127,7 @@ export async function read(id, { at = null, others = [], locator = null, back = 
 }
 
 function showDocument(found, at, others, locator) {
+  byId("panel-title").textContent = found.title || found.id;
   const text = AS_WRITTEN.has(found.kind) ? found.source_text : flowing(found.source_text);
   const about = [found.title ? found.id : "", found.kind, counted(found.chunks, "passage"), place(locator)];
   const head = make("div", { class: "document-head" },
