@@ -321,6 +321,37 @@ async fn a_hook_cannot_break_the_rules() {
 }
 
 #[tokio::test]
+async fn a_history_that_comes_with_the_message_counts_in_place_of_the_session() {
+    let (memory, ctx) = (Arc::new(WindowMemory::new()), RunContext::new());
+    let key = SessionKey::new(TenantScope::local(), SessionId::new("s").unwrap());
+    memory.append(&key, vec![Message::user("old"), Message::assistant("older")], &ctx).await.unwrap();
+    let told = async |history: Vec<Message>| {
+        let model = Arc::new(ScriptedModel::saying("hello"));
+        let agent = ToolAgent::builder(model.clone()).memory(memory.clone()).build().unwrap();
+        let input = input().session(key.session().clone()).history(history);
+        agent.run(input, &ctx).await?.collect().await?;
+        let request = model.requests().pop().unwrap();
+        Ok::<_, agentkit_core::Error>(request.messages.iter().map(Message::joined_text).collect::<Vec<_>>())
+    };
+    let turns = vec![
+        Message::assistant("cut off"),
+        Message::user("new"),
+        Message::system("be kind"),
+        Message::assistant("newer"),
+    ];
+    assert_eq!(told(turns).await.unwrap(), ["be kind", "new", "newer", "greet everybody"]);
+    let only_said = told(vec![Message::system("be kind")]).await.unwrap();
+    assert_eq!(only_said[..3], ["be kind", "old", "older"], "instructions take the place of nothing");
+    for wrong in
+        [Message::user(" "), Message::text(Role::Tool, "x"), Message { role: Role::User, parts: Vec::new() }]
+    {
+        assert!(told(vec![wrong]).await.unwrap_err().is_invalid_input());
+    }
+    let many = vec![Message::user("x"); agentkit_core::MAX_HISTORY_MESSAGES + 1];
+    assert!(told(many).await.unwrap_err().message().contains("1000"));
+}
+
+#[tokio::test]
 async fn conversations_are_recalled_and_remembered() {
     let memory = Arc::new(WindowMemory::new());
     let model = model([greets(&["Ada"]), ScriptedTurn::text("greeted"), ScriptedTurn::text("as I said")]);
