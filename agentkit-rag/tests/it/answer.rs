@@ -299,6 +299,33 @@ async fn a_follow_up_sees_the_turn_before_and_no_other_session_does() {
 }
 
 #[tokio::test]
+async fn a_history_that_comes_with_the_message_counts_in_place_of_the_session() {
+    let (model, ctx) = (Script::saying(&["A corner [1]."]), RunContext::new());
+    let agent = RagAgent::new(Shelf::panthers_and_tea(), model.clone()).memory(Arc::new(Notes::default()));
+    events(&agent, in_session("Who is Josh Norman?"), &ctx).await;
+    let turns = vec![
+        Message::system("Be kind."),
+        Message::assistant("cut off"),
+        Message::user("Who is Luke Kuechly?"),
+        Message::assistant("A linebacker. [2]"),
+    ];
+    events(&agent, in_session("How many?").history(turns), &ctx).await;
+    events(&agent, in_session("How many?").history(vec![Message::system("Be kind.")]), &ctx).await;
+    let asked = model.asked.lock().unwrap();
+    let said = |at: usize| asked[at].messages[1..].iter().map(Message::joined_text).collect::<Vec<_>>();
+    assert_eq!(said(1), ["Be kind.", "Who is Luke Kuechly?", "A linebacker.", "How many?"]);
+    assert_eq!(
+        said(2)[..3],
+        ["Be kind.", "Who is Josh Norman?", "A corner."],
+        "instructions replace nothing"
+    );
+
+    let long = in_session("How many?").history(vec![Message::system("word ".repeat(9_000))]);
+    let refused = agent.run(long, &ctx).await.unwrap_err();
+    assert!(refused.is_invalid_input() && refused.message().contains("2000 fit"), "{refused}");
+}
+
+#[tokio::test]
 async fn the_extractive_model_understands_a_follow_up() {
     let agent = RagAgent::new(Shelf::panthers_and_tea(), Arc::new(ExtractiveModel::new()))
         .memory(Arc::new(Notes::default()));
