@@ -8,7 +8,7 @@ use agentkit_core::{Conversation, EmbedSide, Embedder, Embedding, Hit, Leg, Pass
 use super::score::{Question, weigh};
 use super::sentence::{UnitKind, units};
 
-/// What is little with all-MiniLM-L6-v2: a tenth of the questions of xquad English have less support
+/// What is little with all-MiniLM-L6-v2: an eighth of the questions of xquad English have less support
 /// (`docs/adr/0034-support.md`).
 const LEAST: f32 = 1.19;
 /// How much the words count beside the meaning.
