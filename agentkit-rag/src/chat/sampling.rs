@@ -93,13 +93,13 @@ impl Sampler {
     /// Chooses by `scores`, one a token, which it changes; `said` are the tokens of the answer so far.
     ///
     /// # Errors
-    /// Internal, if no token has a score.
+    /// Corrupt, if no token has a score: the weights are such that the numbers overflow.
     pub(super) fn choose(&mut self, scores: &mut [f32], said: &[u32]) -> Result<u32> {
         self.penalise(scores, said);
         let best = (0_u32..).zip(scores.iter()).filter(|(_, score)| score.is_finite());
         let best =
             best.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))).map(|(token, score)| (token, *score));
-        let (best, top) = best.ok_or_else(|| Error::internal("the model has no score for any token"))?;
+        let (best, top) = best.ok_or_else(|| Error::corrupt("the model's weights give no token a score"))?;
         if self.sampling.temperature <= 0.0 {
             return Ok(best);
         }
