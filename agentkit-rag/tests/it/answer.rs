@@ -311,7 +311,7 @@ async fn a_history_that_comes_with_the_message_counts_in_place_of_the_session() 
     ];
     events(&agent, in_session("How many?").history(turns), &ctx).await;
     events(&agent, in_session("How many?").history(vec![Message::system("Be kind.")]), &ctx).await;
-    let asked = model.asked.lock().unwrap();
+    let asked = model.asked.lock().unwrap().clone();
     let said = |at: usize| asked[at].messages[1..].iter().map(Message::joined_text).collect::<Vec<_>>();
     assert_eq!(said(1), ["Be kind.", "Who is Luke Kuechly?", "A linebacker.", "How many?"]);
     assert_eq!(
