@@ -70,6 +70,8 @@ impl<T> Stream for Generated<T> {
             this.items.close();
         }
         match this.items.poll_recv(cx) {
+            // The emitter is gone before its producer, which may still fail.
+            Poll::Ready(None) if this.producer.is_some() => Poll::Pending,
             Poll::Ready(None) => Poll::Ready(this.failure.take().map(Err)),
             other => other,
         }
@@ -124,6 +126,19 @@ mod tests {
         assert_eq!(stream.next().await.unwrap().unwrap(), 1);
         assert!(stream.next().await.is_none());
         assert!(kept.await.unwrap().emit(2).await.unwrap_err().is_stopped());
+    }
+
+    #[tokio::test]
+    async fn an_error_behind_the_end_of_the_emitter_is_not_lost() {
+        let mut stream = Generated::new(|out| async move {
+            out.emit(1).await?;
+            drop(out);
+            tokio::task::yield_now().await;
+            Err(Error::internal("the end"))
+        });
+        assert_eq!(stream.next().await.unwrap().unwrap(), 1);
+        assert_eq!(stream.next().await.unwrap().unwrap_err().message(), "the end");
+        assert!(stream.next().await.is_none());
     }
 
     #[tokio::test]
