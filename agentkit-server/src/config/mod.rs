@@ -22,6 +22,8 @@
 //! | `oidc.tenant_claim` | `AGENTKIT_OIDC__TENANT_CLAIM` | the claim that names the tenant, `tenant_id` |
 //! | `oidc.role_claim` | `AGENTKIT_OIDC__ROLE_CLAIM` | the claim that names the roles, `roles` |
 //! | `oidc.algorithms` | `AGENTKIT_OIDC__ALGORITHMS` | what its tokens may be signed by, `["RS256", "ES256"]` |
+//! | `oidc.client_id` | `AGENTKIT_OIDC__CLIENT_ID` | what it calls the page, as a client without a secret; people sign in there with it |
+//! | `oidc.scope` | `AGENTKIT_OIDC__SCOPE` | what the page asks it for, `openid` |
 //! | `oidc.refresh_seconds` | `AGENTKIT_OIDC__REFRESH_SECONDS` | how long its keys are used before they are fetched again, 300 |
 //! | `chat.kind` | `AGENTKIT_CHAT__KIND` | `openai` for such a service, or `local` for a model in this process |
 //! | `chat.base_url` | `AGENTKIT_CHAT__BASE_URL` | an OpenAI-compatible service that writes the answers |
@@ -246,15 +248,18 @@ impl Config {
     }
 }
 
-fn oidc_entries(oidc: &OidcOptions) -> [(&'static str, serde_json::Value); 6] {
-    [
+fn oidc_entries(oidc: &OidcOptions) -> Vec<(&'static str, serde_json::Value)> {
+    let client_id = oidc.client_id.clone().map(|id| ("oidc.client_id", id.into()));
+    let others = [
         ("oidc.issuer", oidc.issuer.clone().into()),
         ("oidc.audience", oidc.audience.clone().into()),
         ("oidc.tenant_claim", oidc.tenant_claim.clone().into()),
         ("oidc.role_claim", oidc.role_claim.clone().into()),
         ("oidc.algorithms", oidc.algorithms.clone().into()),
         ("oidc.refresh_seconds", oidc.refresh.as_secs().into()),
-    ]
+        ("oidc.scope", oidc.scope.clone().into()),
+    ];
+    others.into_iter().chain(client_id).collect()
 }
 
 fn limits(reader: &mut Reader) -> Limits {
@@ -293,6 +298,8 @@ fn oidc(reader: &mut Reader) -> Option<OidcOptions> {
     let audience: Option<String> = reader.value("oidc.audience");
     let (tenant_claim, role_claim) = (reader.value("oidc.tenant_claim"), reader.value("oidc.role_claim"));
     let algorithms = reader.value("oidc.algorithms");
+    let (client_id, scope): (Option<String>, Option<String>) =
+        (reader.value("oidc.client_id"), reader.value("oidc.scope"));
     let refresh = reader.within("oidc.refresh_seconds", 1, DAY).map(Duration::from_secs);
     let (Some(issuer), Some(audience)) = (issuer, audience) else {
         if reader.has("oidc") {
@@ -305,6 +312,8 @@ fn oidc(reader: &mut Reader) -> Option<OidcOptions> {
     options.role_claim = role_claim.unwrap_or(options.role_claim);
     options.algorithms = algorithms.unwrap_or(options.algorithms);
     options.refresh = refresh.unwrap_or(options.refresh);
+    options.client_id = client_id.filter(|id| !id.is_empty());
+    options.scope = scope.unwrap_or(options.scope);
     if let Err(error) = Oidc::new(options.clone()) {
         reader.problem(format!("oidc: {}", error.message()));
     }

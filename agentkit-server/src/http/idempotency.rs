@@ -19,6 +19,7 @@ use moka::sync::Cache;
 
 use super::admit::Run;
 use super::body::MAX_DOCUMENT_BODY_BYTES;
+use super::jobs;
 use super::problem::{Problem, ProblemKind};
 use super::runs::Owner;
 use super::state::{AppState, owner_of};
@@ -29,7 +30,7 @@ pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// Longest key in bytes.
 const MAX_KEY_BYTES: usize = 255;
 /// The routes that know keys.
-const ROUTES: [&str; 4] = ["/chat", "/documents/{*id}", "/feedback", "/sessions/{id}"];
+const ROUTES: [&str; 6] = ["/chat", "/delete", "/documents/{*id}", "/feedback", "/jobs", "/sessions/{id}"];
 /// Longest body of an answer that is kept, in bytes.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 /// What all answers that are kept may take, in bytes.
@@ -128,7 +129,9 @@ fn key(headers: &HeaderMap) -> Result<String, Error> {
 async fn read(request: Request) -> Result<(Request, Fingerprint), Problem> {
     let (mut parts, body) = request.into_parts();
     let run = Run::from_request_parts(&mut parts, &()).await?;
-    let read = run.ctx.run(async { Ok(to_bytes(body, MAX_DOCUMENT_BODY_BYTES).await) }).await?;
+    let is_job = parts.uri.path() == "/jobs";
+    let most = if is_job { jobs::MAX_BODY_BYTES } else { MAX_DOCUMENT_BODY_BYTES };
+    let read = run.ctx.run(async { Ok(to_bytes(body, most).await) }).await?;
     let body = read.map_err(|_| {
         Problem::new(ProblemKind::TooLarge, "the body is longer than this route allows, or was cut off")
     })?;

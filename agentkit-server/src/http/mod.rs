@@ -15,6 +15,7 @@ mod feedback;
 mod health;
 mod hosts;
 mod idempotency;
+mod jobs;
 mod mcp;
 mod me;
 mod measure;
@@ -93,6 +94,7 @@ type Routes = Vec<(&'static str, MethodRouter<AppState>)>;
 fn data_routes() -> Routes {
     let small = DefaultBodyLimit::max(MAX_REQUEST_BYTES);
     let large = DefaultBodyLimit::max(body::MAX_DOCUMENT_BODY_BYTES);
+    let job = DefaultBodyLimit::max(jobs::MAX_BODY_BYTES);
     vec![
         ("/chat", routing::post(chat::chat).layer(small)),
         ("/chat/{id}/events", routing::get(runs::routes::events)),
@@ -104,8 +106,10 @@ fn data_routes() -> Routes {
         ("/v1/models/{*id}", routing::get(openai::model)),
         ("/v1/chat/completions", routing::post(openai::completions).layer(small)),
         ("/v1/responses", routing::post(openai::responses).layer(small)),
+        ("/v1/responses/{id}", routing::get(openai::keeping::get).delete(openai::keeping::delete)),
         ("/v1/embeddings", routing::post(openai::embeddings).layer(small)),
         ("/documents", routing::get(documents::list)),
+        ("/delete", routing::post(documents::delete_matching).layer(small)),
         (
             "/documents/{*id}",
             routing::get(documents::get).put(documents::put).delete(documents::delete).layer(large),
@@ -119,7 +123,10 @@ fn data_routes() -> Routes {
         ("/feedback", routing::get(feedback::list).post(feedback::give).layer(small)),
         ("/me", routing::get(me::get).delete(me::delete)),
         ("/me/export", routing::get(me::export)),
-        ("/jobs/{id}", routing::get(me::job)),
+        ("/jobs", routing::get(jobs::routes::list).post(jobs::routes::begin).layer(job)),
+        ("/jobs/{id}", routing::get(jobs::routes::get)),
+        ("/jobs/{id}/events", routing::get(jobs::routes::events)),
+        ("/jobs/{id}/cancel", routing::post(jobs::routes::cancel)),
     ]
 }
 

@@ -57,6 +57,7 @@ pub async fn serve(
     let drained = async {
         connections.wait().await;
         state.sockets_are_closed().await;
+        state.tasks_are_done().await;
     };
     let mut drained = std::pin::pin!(drained);
     tokio::select! {

@@ -16,8 +16,9 @@ use agentkit_core::{Result, RunContext};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-pub(super) use self::audit::audit;
+pub(super) use self::audit::{AuditTarget, audit};
 pub(super) use self::authenticate::{authenticate, bearer};
 pub(super) use self::health::Dependency;
 use self::health::LastHealth;
@@ -31,8 +32,9 @@ use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::http::idempotency::Answers;
+use crate::http::jobs::Jobs;
 use crate::http::runs::Runs;
-use crate::identity::Authenticator;
+use crate::identity::{Authenticator, SignIn};
 use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
 use crate::telemetry::Metrics;
@@ -107,6 +109,9 @@ struct Shared {
     health: LastHealth,
     runs: Runs,
     answers: Answers,
+    jobs: Jobs,
+    /// What goes on after the request that began it.
+    tasks: TaskTracker,
     limits: Limits,
     metrics: Metrics,
     root: RunContext,
@@ -143,6 +148,8 @@ impl AppState {
             health: LastHealth::default(),
             runs: Runs::new(limits),
             answers: Answers::new(),
+            jobs: Jobs::new(services.state.clone()),
+            tasks: TaskTracker::new(),
             services,
             authenticator,
             limits,
@@ -176,6 +183,11 @@ impl AppState {
     #[must_use]
     pub fn is_insecure(&self) -> bool {
         self.0.authenticator.is_insecure()
+    }
+
+    /// How somebody signs in to the page at the identity provider, if they can.
+    pub(super) async fn sign_in(&self) -> Option<Arc<SignIn>> {
+        self.0.authenticator.sign_in().await
     }
 
     /// Where it is written down who did what.
@@ -231,6 +243,17 @@ impl AppState {
     /// The answers that were given to requests with keys.
     pub(super) fn answers(&self) -> &Answers {
         &self.0.answers
+    }
+
+    /// The jobs that store documents.
+    pub(super) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    /// Completes when everything that went on after its request is over.
+    pub(super) async fn tasks_are_done(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 
     pub(super) fn sockets(&self) -> &Arc<Semaphore> {

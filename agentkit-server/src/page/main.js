@@ -3,6 +3,7 @@
 import { get, onUnauthorized, send, within } from "./api.js";
 import { announce, button, byId, confirmed, make, openDialog, problemBox, save, toast } from "./dom.js";
 import { isRunning, nameAddress, openSession, resize, session, showExamples, startChat, startNew, stop } from "./chat.js";
+import { comeBack, isBack, leave, provider } from "./login.js";
 import { refresh as refreshDocuments, showDocuments, startDocuments } from "./documents.js";
 import { showOperation } from "./operation.js";
 import { clearPanel, closePanel, closePanelThatCovers, panelIsOpen } from "./panel.js";
@@ -60,10 +61,39 @@ function showGate(problem) {
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   const refused = problem.status === 401;
   byId("sign-in").hidden = !refused;
-  const tried = store.credential() !== null;
-  const shown = tried ? { title: "This key is not accepted", detail: problem.detail, advice: "Check that you copied all of it. It may also have expired or been revoked; then ask an administrator for a new one." } : null;
+  const tried = store.credential() ?? "";
+  const shown = problem.shown ?? (tried === "" ? null : isToken(tried) ? OVER : { title: "This key is not accepted", detail: problem.detail, advice: "Check that you copied all of it. It may also have expired or been revoked; then ask an administrator for a new one." });
   byId("gate-notes").replaceChildren(...(refused ? (shown ? [problemBox(shown)] : []) : [problemBox(problem, enter)]));
   if (refused) byId("key-input").focus();
+  offerProvider(refused);
+}
+
+const isToken = (credential) => credential.split(".").length === 3;
+const OVER = { title: "You are signed out", detail: "The provider's word for you has expired, or is not accepted here.", advice: "Sign in again." };
+
+/** The way to the identity provider, where there is one. */
+async function offerProvider(refused) {
+  byId("provider-box").hidden = true;
+  const how = refused ? await provider() : null;
+  if (!how || me) return;
+  byId("provider-box").hidden = false;
+  byId("provider-hint").textContent = `At ${new URL(how.authorization_endpoint).host}. Or with a key:`;
+  byId("provider").onclick = async () => {
+    try { await leave(how); } catch (problem) { byId("gate-notes").replaceChildren(problemBox(problem)); }
+  };
+  byId("provider").focus();
+}
+
+/** Begins with what the provider says, if it leads back here. */
+async function begin() {
+  if (isBack()) {
+    try { store.setCredential(await comeBack()); } catch (problem) {
+      problem.shown = problem;
+      showGate(problem);
+      return;
+    }
+  }
+  await enter();
 }
 
 function signOut() {
@@ -252,4 +282,4 @@ startChat();
 startSearch();
 startDocuments();
 startSessions(session, startNew);
-enter();
+begin();

@@ -17,6 +17,7 @@ use super::{Personal, Upload, place};
 use crate::Services;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::random_hex;
+use crate::jobs;
 use crate::people::People;
 use crate::records::{self, Kept};
 
@@ -119,6 +120,8 @@ impl Personal {
     async fn erase(&self, ctx: &RunContext) -> Result<()> {
         self.erase_sessions(ctx).await?;
         self.erase_feedback(ctx).await?;
+        self.erase_jobs(ctx).await?;
+        self.erase_responses(ctx).await?;
         self.erase_documents(ctx).await
     }
 
@@ -141,6 +144,24 @@ impl Personal {
                 return Ok(());
             }
             let delete = |kept: Kept<_>| StateChange::delete(self.feedback_space(), kept.id);
+            self.state.commit(page.into_iter().map(delete).collect(), ctx).await?;
+        }
+    }
+
+    async fn erase_jobs(&self, ctx: &RunContext) -> Result<()> {
+        let all = jobs::all(&*self.state, &self.home, ctx).await?;
+        let theirs = all.iter().filter(|job| job.pseudonym == self.pseudonym);
+        let changes: Vec<_> = theirs.map(|job| jobs::delete(&self.home, &job.id)).collect();
+        if changes.is_empty() { Ok(()) } else { self.state.commit(changes, ctx).await }
+    }
+
+    async fn erase_responses(&self, ctx: &RunContext) -> Result<()> {
+        loop {
+            let page = self.responses("", BATCH, ctx).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let delete = |kept: Kept<_>| StateChange::delete(self.responses_space(), kept.id);
             self.state.commit(page.into_iter().map(delete).collect(), ctx).await?;
         }
     }

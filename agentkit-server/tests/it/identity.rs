@@ -94,11 +94,14 @@ fn matrix() -> Vec<(Request<Body>, &'static [Role])> {
         (bare(Method::GET, "/v1/models/tea"), USERS),
         (json(Method::POST, "/v1/chat/completions", COMPLETION), USERS),
         (json(Method::POST, "/v1/responses", r#"{"model":"default","input":"x"}"#), USERS),
+        (bare(Method::GET, "/v1/responses/tea"), USERS),
+        (bare(Method::DELETE, "/v1/responses/tea"), USERS),
         (json(Method::POST, "/v1/embeddings", r#"{"model":"agentkit/hashing","input":"x"}"#), USERS),
         (json(Method::PUT, "/documents/tea", r#"{"text":"green"}"#), EDITORS),
         (bare(Method::GET, "/documents/tea"), USERS),
         (bare(Method::GET, "/documents"), USERS),
         (bare(Method::DELETE, "/documents/tea"), EDITORS),
+        (json(Method::POST, "/delete", r#"{"filter":{"exists":{"field":"year"}}}"#), EDITORS),
         (bare(Method::GET, "/audit"), AUDITORS),
         (bare(Method::GET, "/sessions"), USERS),
         (bare(Method::GET, "/sessions/tea"), USERS),
@@ -110,7 +113,11 @@ fn matrix() -> Vec<(Request<Body>, &'static [Role])> {
         (bare(Method::GET, "/me"), ALL),
         (bare(Method::GET, "/me/export"), ALL),
         (bare(Method::DELETE, "/me"), ALL),
+        (json(Method::POST, "/jobs", r#"{"documents":[{"id":"tea","document":{"text":"green"}}]}"#), EDITORS),
+        (bare(Method::GET, "/jobs"), EDITORS),
         (bare(Method::GET, "/jobs/tea"), ALL),
+        (bare(Method::GET, "/jobs/tea/events"), EDITORS),
+        (bare(Method::POST, "/jobs/tea/cancel"), EDITORS),
     ]
 }
 

@@ -21,6 +21,7 @@ mod guards;
 mod idempotency;
 mod identity;
 mod ingest;
+mod jobs;
 mod kill;
 mod lifecycle;
 mod mcp;

@@ -33,7 +33,8 @@ export class Server {
     const server = new Server();
     server.binary = binary;
     server.folder = mkdtempSync(join(tmpdir(), "agentkit-page-"));
-    server.process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--data-dir", server.folder, "--embedder", "hashing", ...flags], {
+    const listen = flags.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+    server.process = spawn(binary, ["serve", ...listen, "--data-dir", server.folder, "--embedder", "hashing", ...flags], {
       env: { ...CLEAN, ...settings }, stdio: ["ignore", "pipe", "pipe"],
     });
     let printed = "";

@@ -7,15 +7,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use agentkit_core::{
-    Agent, AgentInput, AgentStream, CollectionName, Embedder, Error, ErrorKind, Retriever, RunContext,
-    SessionId, StateQuery, TenantScope, TraceContext,
+    Agent, AgentInput, AgentStream, CollectionName, DocumentId, Embedder, Error, ErrorKind, Retriever,
+    RunContext, SessionId, StateQuery, TenantScope, TraceContext,
 };
 use async_trait::async_trait;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
+use tokio_util::task::TaskTracker;
 
 use super::AppState;
-use super::audit::note;
+use super::audit::{note, record};
 use super::authenticate::identify;
 use super::limit::count;
 use crate::Services;
@@ -23,6 +24,7 @@ use crate::audit::AuditLog;
 use crate::clock::Timestamp;
 use crate::documents::DocumentStore;
 use crate::http::admit::Run;
+use crate::http::jobs::Jobs;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::runs::{Owner, Runs};
 use crate::identity::{Principal, Role};
@@ -170,6 +172,21 @@ impl<A: Action> Permit<A> {
         self.caller.owner()
     }
 
+    /// What stops when the service does.
+    pub(in crate::http) fn root(&self) -> &RunContext {
+        self.state.root()
+    }
+
+    /// What goes on after the request that began it, so that the service can wait for it at its end.
+    pub(in crate::http) fn tasks(&self) -> &TaskTracker {
+        &self.state.0.tasks
+    }
+
+    /// The right of the same one to do something else.
+    pub(in crate::http) fn and<B: Action>(&self) -> Result<Permit<B>, Problem> {
+        Permit::of(&self.state, self.caller.clone())
+    }
+
     /// The runs that can be come back to.
     pub(in crate::http) fn runs(&self) -> &Runs {
         &self.state.0.runs
@@ -181,6 +198,7 @@ impl Permit<Me> {
     pub(in crate::http) fn forget_now(&self) {
         self.state.0.runs.forget(&self.owner());
         self.state.0.answers.forget(&self.owner());
+        self.state.0.jobs.forget(&self.owner());
     }
 
     pub(in crate::http) fn personal(&self) -> Personal {
@@ -197,11 +215,6 @@ impl Permit<Me> {
 
     pub(in crate::http) fn erasure(&self) -> Erasure {
         self.state.erasure()
-    }
-
-    /// What stops when the service does.
-    pub(in crate::http) fn root(&self) -> &RunContext {
-        self.state.root()
     }
 
     /// Forgets the one who is asking, and writes down that everything of theirs is to be erased.
@@ -225,6 +238,10 @@ impl Permit<Review> {
 }
 
 impl Permit<Ask> {
+    pub(in crate::http) fn personal(&self) -> Personal {
+        self.belongings()
+    }
+
     /// The caller's conversation of this id, as it is stored.
     pub(in crate::http) fn session(&self, id: &SessionId) -> Result<SessionId, Problem> {
         Ok(self.belongings().session(id)?.session().clone())
@@ -302,6 +319,29 @@ impl Permit<Write> {
 
     pub(in crate::http) fn documents(&self) -> &dyn DocumentStore {
         &*self.state.0.services.documents
+    }
+}
+
+impl Permit<Write> {
+    /// The jobs that store documents.
+    pub(in crate::http) fn jobs(&self) -> &Jobs {
+        &self.state.0.jobs
+    }
+
+    /// Completes when the service is asked to stop.
+    pub(in crate::http) async fn draining(&self) {
+        self.state.draining().await;
+    }
+
+    /// Records what was done to a document after the request was answered.
+    pub(in crate::http) async fn note_of(
+        &self,
+        action: &str,
+        id: &DocumentId,
+        outcome: u16,
+        trace: &TraceContext,
+    ) -> agentkit_core::Result<()> {
+        record(&self.state, &self.caller, (action, id.as_str()), outcome, trace).await
     }
 }
 
