@@ -13,6 +13,10 @@
 //! | `max_connections` | `AGENTKIT_MAX_CONNECTIONS` | connections open at once, 10,000 |
 //! | `header_timeout_seconds` | `AGENTKIT_HEADER_TIMEOUT_SECONDS` | longest wait for the head of a request, 20 |
 //! | `write_timeout_seconds` | `AGENTKIT_WRITE_TIMEOUT_SECONDS` | longest wait for a client that does not read, 30 |
+//! | `kept_runs` | `AGENTKIT_KEPT_RUNS` | resumable runs of a tenant that are kept at once, 64 |
+//! | `kept_run_seconds` | `AGENTKIT_KEPT_RUN_SECONDS` | how long one is kept after its end, 300 |
+//! | `max_sockets` | `AGENTKIT_MAX_SOCKETS` | `WebSockets` open at once, 10,000 |
+//! | `socket_idle_seconds` | `AGENTKIT_SOCKET_IDLE_SECONDS` | how long one may be open with nothing asked, 600 |
 //! | `rate.user_requests_per_minute` | `AGENTKIT_RATE__USER_REQUESTS_PER_MINUTE` | requests of one user |
 //! | `rate.tenant_requests_per_minute` | `AGENTKIT_RATE__TENANT_REQUESTS_PER_MINUTE` | requests of a tenant |
 //! | `rate.user_tokens_per_day` | `AGENTKIT_RATE__USER_TOKENS_PER_DAY` | model tokens of one user |
@@ -217,6 +221,7 @@ impl Config {
             ("audit_retention_days", (self.limits.audit_retention.as_secs() / DAY).into()),
         ];
         entries.extend(self.wire_entries());
+        entries.extend(self.kept_entries());
         entries.extend(self.model.as_deref().map(|model| ("model", folder(model))));
         entries.extend(self.rate_entries());
         entries.extend(self.telemetry.entries());
@@ -233,6 +238,16 @@ impl Config {
             ("max_connections", max_connections.into()),
             ("header_timeout_seconds", header_timeout.as_secs().into()),
             ("write_timeout_seconds", write_timeout.as_secs().into()),
+        ]
+    }
+
+    fn kept_entries(&self) -> [(&'static str, serde_json::Value); 4] {
+        let Limits { kept_runs, kept_run_time, max_sockets, socket_idle, .. } = self.limits;
+        [
+            ("kept_runs", kept_runs.into()),
+            ("kept_run_seconds", kept_run_time.as_secs().into()),
+            ("max_sockets", max_sockets.into()),
+            ("socket_idle_seconds", socket_idle.as_secs().into()),
         ]
     }
 
@@ -279,8 +294,25 @@ fn limits(reader: &mut Reader) -> Limits {
     }
     limits.header_timeout = seconds(reader, "header_timeout_seconds", 3600).unwrap_or(limits.header_timeout);
     limits.write_timeout = seconds(reader, "write_timeout_seconds", 3600).unwrap_or(limits.write_timeout);
+    kept(reader, &mut limits);
     limits.rates = rates(reader);
     limits
+}
+
+/// The limits of what outlives a request.
+fn kept(reader: &mut Reader, limits: &mut Limits) {
+    if let Some(most) = reader.within("kept_runs", 1, 256) {
+        limits.kept_runs = usize::try_from(most).unwrap_or(usize::MAX);
+    }
+    if let Some(seconds) = reader.within("kept_run_seconds", 1, DAY) {
+        limits.kept_run_time = Duration::from_secs(seconds);
+    }
+    if let Some(most) = reader.within("max_sockets", 1, 1_000_000) {
+        limits.max_sockets = usize::try_from(most).unwrap_or(usize::MAX);
+    }
+    if let Some(seconds) = reader.within("socket_idle_seconds", 1, DAY) {
+        limits.socket_idle = Duration::from_secs(seconds);
+    }
 }
 
 fn rates(reader: &mut Reader) -> Rates {

@@ -16,6 +16,7 @@ mod health;
 mod hosts;
 mod idempotency;
 mod jobs;
+mod keys;
 mod mcp;
 mod me;
 mod measure;
@@ -121,6 +122,9 @@ fn data_routes() -> Routes {
         ),
         ("/sessions/{id}/export", routing::get(sessions::export)),
         ("/feedback", routing::get(feedback::list).post(feedback::give).layer(small)),
+        ("/keys", routing::get(keys::list).post(keys::create).layer(small)),
+        ("/keys/{id}", routing::delete(keys::revoke)),
+        ("/keys/{id}/rotate", routing::post(keys::rotate).layer(small)),
         ("/me", routing::get(me::get).delete(me::delete)),
         ("/me/export", routing::get(me::export)),
         ("/jobs", routing::get(jobs::routes::list).post(jobs::routes::begin).layer(job)),

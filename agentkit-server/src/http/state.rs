@@ -25,7 +25,9 @@ use self::health::LastHealth;
 use self::limit::Limiter;
 pub use self::limit::Rates;
 pub(super) use self::limit::limit;
-pub(super) use self::permit::{Ask, Audit, Caller, Me, Observe, Own, Permit, Read, Review, Write, owner_of};
+pub(super) use self::permit::{
+    Ask, Audit, Caller, ManageKeys, Me, Observe, Own, Permit, Read, Review, Write, owner_of,
+};
 use self::strangers::Strangers;
 pub(super) use self::strangers::address;
 use crate::Services;
@@ -34,7 +36,7 @@ use crate::clock::Clock;
 use crate::http::idempotency::Answers;
 use crate::http::jobs::Jobs;
 use crate::http::runs::Runs;
-use crate::identity::{Authenticator, SignIn};
+use crate::identity::{Authenticator, Keys, SignIn};
 use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
 use crate::telemetry::Metrics;
@@ -104,6 +106,7 @@ struct Shared {
     clock: Clock,
     audit: AuditLog,
     people: People,
+    keys: Keys,
     limiter: Limiter,
     strangers: Strangers,
     health: LastHealth,
@@ -139,17 +142,21 @@ impl AppState {
     ) -> Self {
         let slots = limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
         let clock = Clock::system();
+        let tasks = TaskTracker::new();
+        let keys = authenticator.keys().cloned();
+        let keys = keys.unwrap_or_else(|| Keys::new(services.state.clone(), clock.clone()));
         Self(Arc::new(Shared {
             audit: AuditLog::new(services.state.clone(), clock.clone()),
             clock,
             people: People::new(services.state.clone()),
+            keys,
             limiter: Limiter::new(limits.rates),
             strangers: Strangers::new(),
             health: LastHealth::default(),
-            runs: Runs::new(limits),
+            runs: Runs::new(limits, tasks.clone()),
             answers: Answers::new(),
             jobs: Jobs::new(services.state.clone()),
-            tasks: TaskTracker::new(),
+            tasks,
             services,
             authenticator,
             limits,

@@ -46,6 +46,11 @@ impl Authenticator {
         self.0.is_none()
     }
 
+    /// The keys that count; none where nobody is asked for one.
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.0.as_ref().map(|accepted| &accepted.keys)
+    }
+
     /// How somebody signs in to the page at the identity provider, if they can.
     pub(crate) async fn sign_in(&self) -> Option<Arc<SignIn>> {
         self.0.as_ref()?.oidc.as_ref()?.sign_in().await

@@ -36,9 +36,10 @@ async fn the_same_request_is_done_once_and_answered_alike() {
     assert_eq!(service.doubles.agent.asked.lock().unwrap().len(), 1);
     assert_eq!(service.send(chat("k2", "how hot?")).await.header("idempotent-replayed"), "");
 
-    let feedback = r#"{"turn":"4bf92f3577b34da6a3ce929d0e0e4736","rating":"up"}"#;
-    let give = || keyed("k3", Method::POST, "/feedback", feedback);
+    let feedback = serde_json::json!({"turn": first.json()["trace_id"], "rating": "up"}).to_string();
+    let give = || keyed("k3", Method::POST, "/feedback", &feedback);
     let given = service.send(give()).await;
+    assert_eq!(given.status, 200, "{}", given.body);
     assert_eq!(service.send(give()).await.body, given.body, "the time of the first stays");
 
     assert_eq!(service.send(put("k4", "green")).await.status, 200);

@@ -140,3 +140,20 @@ async fn a_head_that_is_too_large_is_refused_and_the_service_goes_on() {
     }
     assert_eq!(listening.ask("x", false).await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_run_without_its_client_is_waited_for_and_stopped_when_the_grace_is_over() {
+    let mut limits = Limits::default();
+    limits.shutdown_grace = Duration::from_millis(300);
+    let mut listening = Listening::within(limits).await;
+    let agent = listening.service.doubles.agent.clone();
+    let body = serde_json::json!({"message": "hang", "stream": true, "resumable": true}).to_string();
+    let asked = crate::support::request(axum::http::Method::POST, "/chat", "application/json", body);
+    drop(listening.service.start(asked).await);
+    agent.change().await;
+    listening.stop();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(agent.running.load(Ordering::SeqCst), 1, "it has the grace");
+    tokio::time::timeout(Duration::from_secs(5), listening.served).await.unwrap().unwrap().unwrap();
+    assert_eq!(agent.running.load(Ordering::SeqCst), 0, "nothing goes on after the service");
+}

@@ -22,6 +22,7 @@ mod idempotency;
 mod identity;
 mod ingest;
 mod jobs;
+mod keys;
 mod kill;
 mod lifecycle;
 mod mcp;

@@ -521,3 +521,62 @@ async fn responses_are_their_askers_alone_and_bounded_in_number() {
     error(&gone, 400, "invalid_request_error", "previous_response_not_found", Some("previous_response_id"));
     assert_eq!(guarded.get(&ann, &path(id)).await.status, 200);
 }
+
+/// Members that the Open Responses specification asks of every response, and what they are.
+const REQUIRED: [(&str, &str); 29] = [
+    ("id", "text"),
+    ("object", "text"),
+    ("created_at", "number"),
+    ("completed_at", "number"),
+    ("status", "text"),
+    ("incomplete_details", "null"),
+    ("model", "text"),
+    ("previous_response_id", "null"),
+    ("instructions", "null"),
+    ("output", "list"),
+    ("error", "null"),
+    ("tools", "list"),
+    ("tool_choice", "text"),
+    ("truncation", "text"),
+    ("parallel_tool_calls", "bool"),
+    ("text", "object"),
+    ("top_p", "number"),
+    ("presence_penalty", "number"),
+    ("frequency_penalty", "number"),
+    ("top_logprobs", "number"),
+    ("temperature", "number"),
+    ("reasoning", "null"),
+    ("usage", "object"),
+    ("max_output_tokens", "null"),
+    ("max_tool_calls", "null"),
+    ("store", "bool"),
+    ("background", "bool"),
+    ("service_tier", "text"),
+    ("metadata", "object"),
+];
+
+#[tokio::test]
+async fn a_response_has_every_member_of_open_responses() {
+    let service = Service::new();
+    let whole = service.post(RESPONSES, &response(json!({}))).await.json();
+    let kind = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    };
+    for (name, wanted) in REQUIRED {
+        let member = whole.get(name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(kind(member), wanted, "{name}");
+    }
+    assert_eq!(
+        (whole.get("safety_identifier"), whole.get("prompt_cache_key")),
+        (Some(&Value::Null), Some(&Value::Null))
+    );
+    let events = chunks(&service.post(RESPONSES, &response(json!({"stream": true}))).await);
+    let begun = &events[0]["response"];
+    assert_eq!((&begun["status"], &begun["completed_at"]), (&"in_progress".into(), &Value::Null));
+    assert!(REQUIRED.iter().all(|(name, _)| begun.get(name).is_some()), "{begun}");
+}

@@ -111,7 +111,7 @@ impl Stage {
         let id = ["shared", "docs/a.md", own][random.usize(..3)].to_owned();
         let session = ["talk", "chat", own][random.usize(..3)].to_owned();
         let collection = ["default", "manuals"][random.usize(..2)];
-        let turn = format!("{:032x}", random.u128(..4));
+        let turn = format!("{:032x}", random.u128(1..4));
         let bare = |method: Method, path: String| request(method, &path, "", Body::empty());
         let with = |method: Method, path: String, body: serde_json::Value| {
             request(method, &path, "application/json", body.to_string())
@@ -142,6 +142,8 @@ impl Stage {
                 let resumable = stream && random.bool();
                 let ask = json!({"message": message, "session_id": session, "stream": stream, "collection": collection, "resumable": resumable});
                 let mut asked = with(Method::POST, "/chat".into(), ask);
+                let trace = format!("00-{turn}-00f067aa0ba902b7-01").parse().unwrap();
+                asked.headers_mut().insert("traceparent", trace);
                 if !stream && random.bool() {
                     let key = ["one", "two", "three"][random.usize(..3)];
                     asked.headers_mut().insert("idempotency-key", key.parse().unwrap());

@@ -154,6 +154,8 @@ async function serveFrom(page, server, folder) {
   const policy = (await fetch(server.url)).headers.get("content-security-policy");
   await page.route(({ pathname }) => pathname === "/" || pathname.startsWith("/page/"), (route) => {
     const { pathname } = new URL(route.request().url());
+    // What the service says and no file.
+    if (pathname.endsWith(".json")) { route.continue(); return; }
     const name = pathname === "/" ? "index.html" : pathname.slice("/page/".length);
     route.fulfill({ body: readFileSync(join(folder, name)), headers: { "content-type": TYPES[extname(name)], "content-security-policy": policy } });
   });

@@ -452,6 +452,14 @@ async function each_role_sees_what_it_may(world) {
   for (const id of ["health", "index", "audit", "feedback"]) await admin.locator(`#operation-${id} .card-body > *`).first().waitFor();
   check(await admin.locator("#operation-health").getByText("Ready").isVisible(), "health");
   await admin.locator("#operation-metrics .card-body > *").first().waitFor();
+  await admin.locator("#operation-jobs").getByText("Nobody has sent many documents at once yet.").waitFor();
+  const named = (id, text) => ({ id, document: { text } });
+  const { id } = await world.server.call("POST", "/jobs", JSON.stringify({ documents: [named("by-job-1", "It is green."), named("by-job-2", " ")] }));
+  await until(async () => (await world.server.call("GET", `/jobs/${id}`)).status === "done", "the job is over");
+  await admin.click("#operation-refresh");
+  const job = admin.locator("#operation-jobs tbody tr").first();
+  await job.getByText("done").waitFor();
+  same((await job.locator("td").allTextContents()).slice(1), ["default", "done", "2", "1", "1"], "the job");
   await accessible(admin, "operation");
   await over(admin);
   const [auditor, ofAuditor] = await views("auditor");

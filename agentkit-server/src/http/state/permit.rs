@@ -3,6 +3,7 @@
 //! Services are private to the module above. A handler gets at them through the methods of a permit, and each kind of
 //! permit has only those that its action needs; asking for one as an argument is what checks the role.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::http::admit::Run;
 use crate::http::jobs::Jobs;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::runs::{Owner, Runs};
-use crate::identity::{Principal, Role};
+use crate::identity::{Keys, Principal, Role};
 use crate::mcp::Sources;
 use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
 use crate::records::{self, Kept};
@@ -118,6 +119,10 @@ action! {
     Review, "read the feedback of others", Role::Admin
 }
 action! {
+    /// Make and revoke keys.
+    ManageKeys, "manage keys", Role::Admin
+}
+action! {
     /// Read the audit trail.
     Audit, "read the audit trail", Role::Admin | Role::Auditor
 }
@@ -161,6 +166,16 @@ impl<A: Action> Permit<A> {
 }
 
 impl Permit<Own> {
+    /// Whether the one who is asking was given an answer in this trace.
+    pub(in crate::http) async fn was_answered(
+        &self,
+        trace_id: &str,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<bool> {
+        let whose = (&*self.caller.pseudonym, trace_id);
+        self.state.0.audit.has_answered(&self.tenant(), whose, ctx).await
+    }
+
     pub(in crate::http) fn personal(&self) -> Personal {
         self.belongings()
     }
@@ -342,6 +357,17 @@ impl Permit<Write> {
         trace: &TraceContext,
     ) -> agentkit_core::Result<()> {
         record(&self.state, &self.caller, (action, id.as_str()), outcome, trace).await
+    }
+}
+
+impl Permit<ManageKeys> {
+    pub(in crate::http) fn keys(&self) -> &Keys {
+        &self.state.0.keys
+    }
+
+    /// The collections that the one who is asking may use; all if `None`.
+    pub(in crate::http) fn collections(&self) -> Option<&BTreeSet<CollectionName>> {
+        self.caller.principal.collections.as_ref()
     }
 }
 
