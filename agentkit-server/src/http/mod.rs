@@ -9,6 +9,7 @@ mod admit;
 mod audit;
 mod body;
 mod chat;
+mod collections;
 mod documents;
 mod events;
 mod feedback;
@@ -109,6 +110,7 @@ fn data_routes() -> Routes {
         ("/v1/responses", routing::post(openai::responses).layer(small)),
         ("/v1/responses/{id}", routing::get(openai::keeping::get).delete(openai::keeping::delete)),
         ("/v1/embeddings", routing::post(openai::embeddings).layer(small)),
+        ("/collections", routing::get(collections::list)),
         ("/documents", routing::get(documents::list)),
         ("/delete", routing::post(documents::delete_matching).layer(small)),
         (

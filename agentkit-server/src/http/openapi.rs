@@ -24,6 +24,7 @@ use utoipa::OpenApi;
         super::openai::keeping::get,
         super::openai::keeping::delete,
         super::openai::embeddings::embeddings,
+        super::collections::list,
         super::documents::list,
         super::documents::get,
         super::documents::put,

@@ -12,6 +12,7 @@ use super::state::AppState;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'; connect-src 'self'";
 const INDEX: &str = include_str!("../page/index.html");
+const REFERENCE: &str = include_str!("../page/reference.html");
 
 /// A file with the path it is served at.
 macro_rules! served {
@@ -20,7 +21,7 @@ macro_rules! served {
     };
 }
 
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 20] = [
     served!("api.js"),
     served!("base.css"),
     served!("chat.js"),
@@ -33,6 +34,8 @@ const FILES: [(&str, &str); 18] = [
     served!("metrics.js"),
     served!("operation.js"),
     served!("panel.js"),
+    served!("reference.css"),
+    served!("reference.js"),
     served!("search.js"),
     served!("sessions.js"),
     served!("store.js"),
@@ -43,7 +46,11 @@ const FILES: [(&str, &str); 18] = [
 
 pub(super) fn routes() -> Routes {
     let files = FILES.map(|(path, content)| (path, routing::get(async move || file(path, content))));
-    let own = [("/", routing::get(index)), ("/page/sign-in.json", routing::get(sign_in))];
+    let own = [
+        ("/", routing::get(index)),
+        ("/reference", routing::get(async || file("/reference", REFERENCE))),
+        ("/page/sign-in.json", routing::get(sign_in)),
+    ];
     own.into_iter().chain(files).collect()
 }
 

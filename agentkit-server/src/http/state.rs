@@ -144,6 +144,7 @@ impl AppState {
         let clock = Clock::system();
         let tasks = TaskTracker::new();
         let keys = authenticator.keys().cloned();
+        let answers = Answers::new(services.state.clone(), clock.clone());
         let keys = keys.unwrap_or_else(|| Keys::new(services.state.clone(), clock.clone()));
         Self(Arc::new(Shared {
             audit: AuditLog::new(services.state.clone(), clock.clone()),
@@ -154,7 +155,7 @@ impl AppState {
             strangers: Strangers::new(),
             health: LastHealth::default(),
             runs: Runs::new(limits, tasks.clone()),
-            answers: Answers::new(),
+            answers,
             jobs: Jobs::new(services.state.clone()),
             tasks,
             services,

@@ -60,7 +60,7 @@ function showGate(problem) {
   openDrawer(false);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   const refused = problem.status === 401;
-  byId("sign-in").hidden = !refused;
+  for (const id of ["sign-in", "invitation"]) byId(id).hidden = !refused;
   const tried = store.credential() ?? "";
   const shown = problem.shown ?? (tried === "" ? null : isToken(tried) ? OVER : { title: "This key is not accepted", detail: problem.detail, advice: "Check that you copied all of it. It may also have expired or been revoked; then ask an administrator for a new one." });
   byId("gate-notes").replaceChildren(...(refused ? (shown ? [problemBox(shown)] : []) : [problemBox(problem, enter)]));
@@ -73,15 +73,22 @@ const OVER = { title: "You are signed out", detail: "The provider's word for you
 
 /** The way to the identity provider, where there is one. */
 async function offerProvider(refused) {
-  byId("provider-box").hidden = true;
+  showProvider(false);
   const how = refused ? await provider() : null;
   if (!how || me) return;
-  byId("provider-box").hidden = false;
-  byId("provider-hint").textContent = `At ${new URL(how.authorization_endpoint).host}. Or with a key:`;
+  showProvider(true);
+  byId("provider-hint").textContent = `This leads to ${new URL(how.authorization_endpoint).host}. Programs sign in with a key:`;
   byId("provider").onclick = async () => {
     try { await leave(how); } catch (problem) { byId("gate-notes").replaceChildren(problemBox(problem)); }
   };
   byId("provider").focus();
+}
+
+/** With a provider, the key is the second way. */
+function showProvider(offered) {
+  byId("provider-box").hidden = !offered;
+  byId("with-key").className = offered ? "framed" : "primary";
+  byId("with-key").textContent = offered ? "Sign in with the key" : "Sign in";
 }
 
 /** Begins with what the provider says, if it leads back here. */
@@ -140,6 +147,7 @@ function showAccount() {
     make("div", { class: "row" },
       button("Save everything as a file", () => exportMe(dialog), { class: "framed" }),
       button("Erase everything", () => eraseMe(dialog), { class: "danger" })),
+    make("p", { class: "small" }, make("a", { href: "/reference" }, "Reference of the HTTP interface")),
     store.credential() && make("div", { class: "row end" }, button("Sign out", () => { dialog.close(); signOut(); }, { class: "framed" })));
 }
 

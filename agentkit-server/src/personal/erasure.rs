@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{
-    Error, MAX_RECORDS, Result, RunContext, StateChange, StateCondition, StateQuery, StateSpace, TenantId,
-    TenantScope,
+    Error, MAX_RECORDS, Result, RunContext, StateChange, StateCondition, StateQuery, StateRecord, StateSpace,
+    TenantId, TenantScope,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Personal, Upload, place};
+use super::{Personal, Upload, idempotent_of, place};
 use crate::Services;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::random_hex;
@@ -122,6 +122,7 @@ impl Personal {
         self.erase_feedback(ctx).await?;
         self.erase_jobs(ctx).await?;
         self.erase_responses(ctx).await?;
+        self.erase_answers(ctx).await?;
         self.erase_documents(ctx).await
     }
 
@@ -162,6 +163,19 @@ impl Personal {
                 return Ok(());
             }
             let delete = |kept: Kept<_>| StateChange::delete(self.responses_space(), kept.id);
+            self.state.commit(page.into_iter().map(delete).collect(), ctx).await?;
+        }
+    }
+
+    /// Removes the answers to their idempotency keys, which may hold what they were told.
+    async fn erase_answers(&self, ctx: &RunContext) -> Result<()> {
+        let (space, query) = (idempotent_of(&self.home), StateQuery::new(BATCH).prefix(self.own("")));
+        loop {
+            let page = self.state.list(&space, &query, ctx).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let delete = |record: StateRecord| StateChange::delete(space.clone(), record.id);
             self.state.commit(page.into_iter().map(delete).collect(), ctx).await?;
         }
     }

@@ -306,6 +306,11 @@ fn place(collection: &CollectionName, id: &DocumentId) -> String {
     format!("{}/{}", collection.as_str(), id.as_str())
 }
 
+/// The answers that people of a tenant got to idempotency keys, by pseudonym.
+pub(crate) fn idempotent_of(scope: &TenantScope) -> StateSpace {
+    StateSpace::of_tenant("idempotent-answers", scope)
+}
+
 /// Everybody's feedback of a tenant.
 pub(crate) fn feedback_of(scope: &TenantScope) -> StateSpace {
     StateSpace::of_tenant("feedback", scope)

@@ -135,3 +135,24 @@ async fn documents_that_match_a_filter_are_counted_and_deleted_together() {
         service.post("/delete", wrong).await.problem(400, "invalid-input");
     }
 }
+
+#[tokio::test]
+async fn collections_are_listed_with_what_they_hold() {
+    let service = Service::new();
+    for (id, collection) in [("a", "news"), ("b", "news"), ("c", "manuals")] {
+        put(&service, &format!("/documents/{id}?collection={collection}"), "text/plain", "x").await;
+    }
+    let (mut seen, mut path) = (Vec::new(), "/collections?limit=2".to_owned());
+    loop {
+        let page = service.get(&path).await.json();
+        for entry in page["collections"].as_array().unwrap() {
+            seen.push(format!("{} {}", entry["name"].as_str().unwrap(), entry["documents"]));
+        }
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/collections?limit=2&after={next}");
+    }
+    assert_eq!(seen, ["default 0", "manuals 1", "news 2"]);
+    for wrong in ["?limit=0", "?after=..", "?page=1"] {
+        service.get(&format!("/collections{wrong}")).await.problem(400, "invalid-input");
+    }
+}

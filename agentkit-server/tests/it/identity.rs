@@ -99,6 +99,7 @@ fn matrix() -> Vec<(Request<Body>, &'static [Role])> {
         (json(Method::POST, "/v1/embeddings", r#"{"model":"agentkit/hashing","input":"x"}"#), USERS),
         (json(Method::PUT, "/documents/tea", r#"{"text":"green"}"#), EDITORS),
         (bare(Method::GET, "/documents/tea"), USERS),
+        (bare(Method::GET, "/collections"), USERS),
         (bare(Method::GET, "/documents"), USERS),
         (bare(Method::DELETE, "/documents/tea"), EDITORS),
         (json(Method::POST, "/delete", r#"{"filter":{"exists":{"field":"year"}}}"#), EDITORS),

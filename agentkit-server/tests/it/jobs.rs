@@ -79,6 +79,11 @@ async fn each_document_of_a_job_has_its_outcome() {
     assert!(job["finished"].as_str() >= job["created"].as_str());
     assert_eq!(service.get("/documents/docs/lamp.md").await.json()["source_text"], "red");
     service.get("/documents/empty").await.problem(404, "not-found");
+    let metrics = service.get("/metrics").await.body;
+    for (outcome, count) in [("stored", 2), ("failed", 2)] {
+        let line = format!("agentkit_job_documents_total{{outcome=\"{outcome}\"}} {count}");
+        assert!(metrics.contains(&line), "{line}");
+    }
 
     service.state.audit_log().flush().await;
     let trail = service.get("/audit").await.json();

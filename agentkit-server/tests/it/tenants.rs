@@ -150,7 +150,7 @@ impl Stage {
                 }
                 asked
             }
-            13 => bare(Method::GET, "/sessions".into()),
+            13 => bare(Method::GET, ["/sessions", "/collections", "/keys"][random.usize(..3)].into()),
             14 => {
                 let path = format!("/sessions/{session}");
                 match random.u8(..4) {

@@ -37,7 +37,7 @@ async function started({ binary }, environment = {}) {
 
 /** Signs in at the provider as `name` and agrees to what the page asks for. */
 async function signIn(page, name) {
-  await page.getByRole("button", { name: "Sign in", exact: true }).first().click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await page.fill("input[name=login]", name);
   await page.fill("input[name=password]", "anything");
   await page.locator("button[type=submit]").click();
@@ -50,7 +50,7 @@ async function people_sign_in_at_the_identity_provider(world) {
   try {
     const page = await open(world.browser, server, { files: world.files, key: null });
     await page.locator("#provider").waitFor();
-    same(await page.locator("#provider-hint").textContent(), `At ${new URL(origin).host}. Or with a key:`, "where it leads");
+    same(await page.locator("#provider-hint").textContent(), `This leads to ${new URL(origin).host}. Programs sign in with a key:`, "where it leads");
     await accessible(page, "sign-in with a provider");
     await page.goto(`${server.url}/#/documents`);
     await signIn(page, "ann");

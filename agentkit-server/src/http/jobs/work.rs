@@ -66,6 +66,7 @@ impl Work {
             if document.status == SentStatus::Waiting {
                 return;
             }
+            self.permit.counts(document.status);
             self.change(|job| {
                 if let Some(place) = job.documents.get_mut(at) {
                     *place = document;

@@ -12,7 +12,7 @@ use crate::http::problem::{Problem, ProblemKind};
 use crate::http::state::{Ask, Permit};
 use crate::personal::StoredResponse;
 
-/// Most messages before the question.
+/// Most messages of the input and before it, which leaves room for the instructions.
 const MAX_MESSAGES: usize = 1000;
 
 /// What it takes to keep a response.

@@ -75,12 +75,17 @@ pub(in crate::http) async fn responses(
         metadata: request.metadata.unwrap_or_default(),
         store: request.store.unwrap_or(true),
     };
-    let mut answer = Answer::new(head, asked);
+    let answer = Answer::new(head, asked);
     let events = run.ctx.run(keeper.permit.agent()?.run(input, &run.ctx)).await?;
-    let mut events = Guarded::new(events, run, session);
+    let events = Guarded::new(events, run, session);
     if request.stream.unwrap_or_default() {
         return Ok(sse(frames(events, answer, keeper).map(Frame::into_event)));
     }
+    whole(events, answer, keeper).await
+}
+
+/// The answer when it is over, and kept.
+async fn whole(mut events: Guarded, mut answer: Answer, keeper: Keeper) -> Result<Response, Problem> {
     while let Some(event) = events.next().await {
         match event.kind {
             AgentEventKind::Error { kind, message } => return Err(failed(kind, &message)),

@@ -23,12 +23,13 @@ use super::limit::count;
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Timestamp;
-use crate::documents::DocumentStore;
+use crate::documents::{DocumentStore, StoreStats};
 use crate::http::admit::Run;
 use crate::http::jobs::Jobs;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::runs::{Owner, Runs};
 use crate::identity::{Keys, Principal, Role};
+use crate::jobs::SentStatus;
 use crate::mcp::Sources;
 use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
 use crate::records::{self, Kept};
@@ -292,7 +293,16 @@ impl Permit<Ask> {
         scope: &TenantScope,
         ctx: &RunContext,
     ) -> agentkit_core::Result<bool> {
-        Ok(self.state.0.services.documents.stats(scope, ctx).await?.generation > 0)
+        Ok(self.stats(scope, ctx).await?.generation > 0)
+    }
+
+    /// How much the scope's collection holds.
+    pub(in crate::http) async fn stats(
+        &self,
+        scope: &TenantScope,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<StoreStats> {
+        self.state.0.services.documents.stats(scope, ctx).await
     }
 
     /// The collections that may be asked, by name.
@@ -341,6 +351,11 @@ impl Permit<Write> {
     /// The jobs that store documents.
     pub(in crate::http) fn jobs(&self) -> &Jobs {
         &self.state.0.jobs
+    }
+
+    /// Counts what became of a document of a job.
+    pub(in crate::http) fn counts(&self, status: SentStatus) {
+        self.state.metrics().job_document(status.name());
     }
 
     /// Completes when the service is asked to stop.
