@@ -169,7 +169,7 @@ pub(super) struct DeleteMatching {
 
 /// Which documents were deleted.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Deleted {
+pub(super) struct DeletedMatching {
     /// Documents that match the filter.
     pub(super) matched: u64,
     /// Documents that were deleted.
