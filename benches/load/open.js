@@ -1,5 +1,5 @@
 // Questions that come at a rate, whether the service keeps up or not, each different from every other; then one a second, to see it recover.
-// The server is started with --insecure-dev. Usage: k6 run -e BASE=http://127.0.0.1:8080 -e QUESTIONS=queries.jsonl -e RATE=200 [-e SECONDS=60] open.js
+// The server is started with --insecure-dev, or KEY is an API key. Usage: k6 run -e BASE=http://127.0.0.1:8080 -e QUESTIONS=queries.jsonl -e RATE=200 [-e SECONDS=60] open.js
 // An answer is right, or refused with 429 or 503 and a time to come back; anything else is counted as wrong.
 import http from "k6/http";
 import exec from "k6/execution";
@@ -15,6 +15,9 @@ const answered = new Counter("answered");
 const shed = new Counter("shed");
 const answerTime = new Trend("answer_time", true);
 const recovery = new Trend("recovery_time", true);
+
+const headers = { "content-type": "application/json" };
+if (__ENV.KEY) headers.authorization = `Bearer ${__ENV.KEY}`;
 
 export const options = {
     scenarios: {
@@ -44,7 +47,7 @@ export const options = {
 function ask() {
     const turn = `${exec.scenario.name} ${exec.scenario.iterationInTest}`;
     const message = `${questions[exec.scenario.iterationInTest % questions.length]} (question ${run} ${turn})`;
-    return http.post(`${__ENV.BASE}/chat`, JSON.stringify({ message }), { headers: { "content-type": "application/json" } });
+    return http.post(`${__ENV.BASE}/chat`, JSON.stringify({ message }), { headers });
 }
 
 function isDeliberate(response) {
