@@ -334,12 +334,27 @@ impl Index {
     ) -> Result<u64> {
         filter.validate()?;
         self.shared.check_writable()?;
+        let ids = self.matching(scope, filter, ctx).await?;
+        if ids.is_empty() { Ok(0) } else { self.delete(scope, &ids, ctx).await }
+    }
+
+    /// The ids of the documents that match `filter`, in order.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Invalid input if the filter is malformed; stopped, corrupt or unavailable.
+    pub async fn matching(
+        &self,
+        scope: &TenantScope,
+        filter: &Filter,
+        ctx: &RunContext,
+    ) -> Result<Vec<DocumentId>> {
+        filter.validate()?;
         let filter = filter.clone();
         let ids = self.read(scope, ctx, move |snapshot| snapshot.documents_matching(&filter)).await?;
-        match ids {
-            Some(ids) if !ids.is_empty() => self.delete(scope, &ids, ctx).await,
-            _ => Ok(0),
-        }
+        Ok(ids.unwrap_or_default())
     }
 
     /// Deletes documents and waits until nothing of their text, words or vectors is left in the index's files;

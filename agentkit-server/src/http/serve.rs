@@ -3,23 +3,21 @@
 //! Connections are bounded in number. One is closed when its client takes too long to send the head of a request, also
 //! the next one of a kept connection, or does not read for a while what it is sent.
 
+mod connection;
 mod patient;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkit_core::{Error, Result};
+use agentkit_core::Result;
 use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
-use hyper::server::conn::http1::Builder;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use self::patient::Patient;
-use super::state::{AppState, Limits};
+use self::connection::connection;
+use super::state::AppState;
 use super::{metrics, router};
 use crate::telemetry::Refusal;
 
@@ -27,10 +25,6 @@ use crate::telemetry::Refusal;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The wait after the system could not take a connection, such as for lack of file descriptors.
 const BREATH: Duration = Duration::from_millis(200);
-/// Most headers of a request.
-const MAX_HEADERS: usize = 64;
-/// Most bytes of a request's head.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Serves on `listener` until `shutdown` completes, then drains: the service reports not ready and takes no new
 /// connections, running requests go on for the grace of the limits and are then stopped with an error event.
@@ -57,6 +51,7 @@ pub async fn serve(
     let drained = async {
         connections.wait().await;
         state.sockets_are_closed().await;
+        state.tasks_are_done().await;
     };
     let mut drained = std::pin::pin!(drained);
     tokio::select! {
@@ -104,30 +99,5 @@ async fn accept(listener: &TcpListener, state: &AppState, router: Router, connec
                 tokio::time::sleep(BREATH).await;
             }
         }
-    }
-}
-
-async fn connection(stream: TcpStream, router: Router, limits: Limits, state: AppState) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "small answers may wait for company");
-    }
-    let mut builder = Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES);
-    let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
-    let served = builder.serve_connection(stream, TowerToHyperService::new(router)).with_upgrades();
-    let mut served = std::pin::pin!(served);
-    let outcome = tokio::select! {
-        outcome = served.as_mut() => outcome,
-        () = state.draining() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(error = %Error::internal("serve a connection").with_source(error).chain(), "it ended early");
     }
 }

@@ -21,6 +21,8 @@ mod guards;
 mod idempotency;
 mod identity;
 mod ingest;
+mod jobs;
+mod keys;
 mod kill;
 mod lifecycle;
 mod mcp;

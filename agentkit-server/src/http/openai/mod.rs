@@ -8,6 +8,7 @@ pub(super) mod chat;
 mod chunks;
 pub(super) mod embeddings;
 mod error;
+pub(super) mod keeping;
 mod messages;
 pub(super) mod models;
 mod response_events;
