@@ -3,13 +3,16 @@
 //! Connections are bounded in number. One is closed when its client takes too long to send the head of a request, also
 //! the next one of a kept connection, or does not read for a while what it is sent.
 
+mod explained;
 mod patient;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{Error, Result};
+use axum::body::Bytes;
 use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
 use axum::{Extension, Router};
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,9 +21,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use self::explained::Explained;
 use self::patient::Patient;
+use super::problem::{Problem, ProblemKind};
 use super::state::{AppState, Limits};
-use super::{metrics, router};
+use super::{metrics, router, trace};
 use crate::telemetry::Refusal;
 
 /// How long stopped requests may take to send their last event.
@@ -107,6 +112,23 @@ async fn accept(listener: &TcpListener, state: &AppState, router: Router, connec
     }
 }
 
+/// The answer to what is no request, as a whole.
+fn refused(state: &AppState, status: StatusCode, date: &str) -> Bytes {
+    let problem = if status == StatusCode::BAD_REQUEST {
+        Problem::new(
+            ProblemKind::InvalidInput,
+            "this is no request of HTTP/1.1: its first line or a header is malformed",
+        )
+    } else {
+        let detail = format!(
+            "the first line and the headers may have {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers at most"
+        );
+        Problem::new(ProblemKind::HeadTooLarge, detail)
+    };
+    state.metrics().problem(problem.kind().name());
+    trace::without_request(&problem, date)
+}
+
 async fn connection(stream: TcpStream, router: Router, limits: Limits, state: AppState) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "small answers may wait for company");
@@ -117,7 +139,10 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, state: Ap
         .header_read_timeout(limits.header_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
-    let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
+    let refusing = state.clone();
+    let explain = Box::new(move |status, date: &str| refused(&refusing, status, date));
+    let stream = Explained::new(Patient::new(stream, limits.write_timeout), explain);
+    let stream = TokioIo::new(stream);
     let served = builder.serve_connection(stream, TowerToHyperService::new(router)).with_upgrades();
     let mut served = std::pin::pin!(served);
     let outcome = tokio::select! {

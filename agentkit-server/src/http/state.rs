@@ -5,6 +5,7 @@ mod authenticate;
 mod health;
 mod limit;
 mod permit;
+mod share;
 mod strangers;
 
 use std::fmt;
@@ -25,6 +26,8 @@ use self::limit::Limiter;
 pub use self::limit::Rates;
 pub(super) use self::limit::limit;
 pub(super) use self::permit::{Ask, Audit, Caller, Me, Observe, Own, Permit, Read, Review, Write, owner_of};
+pub(super) use self::share::Share;
+use self::share::Shares;
 use self::strangers::Strangers;
 pub(super) use self::strangers::address;
 use crate::Services;
@@ -111,6 +114,7 @@ struct Shared {
     metrics: Metrics,
     root: RunContext,
     slots: Arc<Semaphore>,
+    shares: Shares,
     sockets: Arc<Semaphore>,
     draining: CancellationToken,
     /// Whether all of them could be used at some time.
@@ -149,6 +153,7 @@ impl AppState {
             metrics,
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
+            shares: Shares::of(slots),
             sockets: Arc::new(Semaphore::new(limits.max_sockets.min(MAX_SOCKETS))),
             draining: CancellationToken::new(),
             started: AtomicBool::new(false),
@@ -222,6 +227,10 @@ impl AppState {
     /// Counts the tokens that a request of `caller` used.
     pub(super) fn spent(&self, caller: &Caller, tokens: u64) {
         self.0.limiter.spend(&caller.principal, tokens);
+    }
+
+    pub(super) fn shares(&self) -> &Shares {
+        &self.0.shares
     }
 
     pub(super) fn slots(&self) -> &Arc<Semaphore> {

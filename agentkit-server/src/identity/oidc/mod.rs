@@ -38,7 +38,7 @@ pub struct OidcOptions {
     pub role_claim: String,
     /// The algorithms that count.
     pub algorithms: Vec<String>,
-    /// How long the provider's keys are used before they are fetched again.
+    /// How long a key may count after the provider took it back.
     pub refresh: Duration,
 }
 
