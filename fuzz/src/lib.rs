@@ -7,13 +7,14 @@ mod chat;
 mod files;
 mod folder;
 mod kernels;
+mod requests;
 mod search;
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("sealed", files::sealed),
     ("log", files::log),
     ("graph", files::graph),
@@ -23,6 +24,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("kernels", kernels::kernels),
     ("answer", answers::answer),
     ("gguf", chat::gguf),
+    ("connection", requests::connection),
+    ("config", requests::config),
 ];
 
 /// The target of that name.

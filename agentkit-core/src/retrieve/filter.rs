@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::metadata::{Metadata, Scalar, validate_name};
 use crate::error::{Error, Result};
@@ -74,16 +74,16 @@ pub struct Range {
     /// The field's name.
     pub field: String,
     /// Greater than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub gt: Option<Scalar>,
     /// Greater than or equal to this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub gte: Option<Scalar>,
     /// Less than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub lt: Option<Scalar>,
     /// Less than or equal to this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub lte: Option<Scalar>,
 }
 
@@ -184,6 +184,11 @@ impl Range {
     }
 }
 
+/// A bound that is written down is a value: one of null would silently be none.
+fn given<'de, D: Deserializer<'de>>(reader: D) -> std::result::Result<Option<Scalar>, D::Error> {
+    Scalar::deserialize(reader).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +232,8 @@ mod tests {
         let empty_range = Filter::Range(Range { field: "a".into(), ..Range::default() });
         assert!(empty_range.validate().unwrap_err().is_invalid_input());
         assert!(Filter::eq("a", f64::NAN).validate().unwrap_err().is_invalid_input());
-        assert!(serde_json::from_str::<Filter>(r#"{"equals":{}}"#).is_err());
+        for wrong in [r#"{"equals":{}}"#, r#"{"range":{"field":"a","gt":1,"lt":null}}"#] {
+            assert!(serde_json::from_str::<Filter>(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -43,7 +43,12 @@ impl Database {
     /// Opens the file at `path`, creating it and its folder, and brings its schema up to date.
     async fn open(path: &Path) -> Result<Self> {
         if let Some(folder) = path.parent() {
-            tokio::fs::create_dir_all(folder)
+            let mut private = tokio::fs::DirBuilder::new();
+            #[cfg(unix)]
+            private.mode(0o700);
+            private
+                .recursive(true)
+                .create(folder)
                 .await
                 .map_err(|source| Error::io(format!("create the folder {}", folder.display()), source))?;
         }

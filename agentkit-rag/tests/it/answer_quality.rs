@@ -27,7 +27,8 @@ struct Set {
 
 #[expect(clippy::disallowed_methods, reason = "the one place of the tests that reads this name")]
 fn datasets() -> Option<PathBuf> {
-    let folder = std::env::var("AGENTKIT_DATASETS").ok().map(PathBuf::from);
+    let folder =
+        std::env::var("AGENTKIT_DATASETS").ok().filter(|folder| !folder.is_empty()).map(PathBuf::from);
     if folder.is_none() {
         println!("skipped: AGENTKIT_DATASETS does not name a folder of data sets");
     }

@@ -55,7 +55,7 @@ fn chunked(document: &SourceDocument) -> usize {
 
 /// A folder of the shared data sets, or a visible skip.
 fn dataset(name: &str) -> Option<PathBuf> {
-    let Some(root) = std::env::var_os("AGENTKIT_DATASETS") else {
+    let Some(root) = std::env::var_os("AGENTKIT_DATASETS").filter(|folder| !folder.is_empty()) else {
         eprintln!("skipped: AGENTKIT_DATASETS is not set, {name} was not loaded");
         return None;
     };

@@ -140,7 +140,7 @@ async fn hostile_files_are_refused_by_name_and_the_rest_goes_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_real_files_are_taken_in_or_refused_by_name() {
-    let Some(root) = std::env::var_os("AGENTKIT_DATASETS") else {
+    let Some(root) = std::env::var_os("AGENTKIT_DATASETS").filter(|folder| !folder.is_empty()) else {
         eprintln!("skipped: AGENTKIT_DATASETS is not set, no real files were ingested");
         return;
     };

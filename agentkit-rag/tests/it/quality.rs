@@ -100,7 +100,7 @@ async fn every_citation_of_every_answer_is_cut_out_of_the_stored_source() {
 /// The default chunker lets more of the passages be found than separator-aware pieces of 800 characters (0.793 and 0.064).
 #[tokio::test(flavor = "multi_thread")]
 async fn passages_are_found_nearly_whole_with_little_around_them() {
-    let Some(root) = std::env::var_os("AGENTKIT_DATASETS") else {
+    let Some(root) = std::env::var_os("AGENTKIT_DATASETS").filter(|folder| !folder.is_empty()) else {
         eprintln!("skipped: AGENTKIT_DATASETS is not set, chunking was not measured");
         return;
     };

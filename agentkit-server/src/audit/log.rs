@@ -188,33 +188,29 @@ impl AuditLog {
     /// Corrupt, saying which record is wrong, or what the store says.
     pub async fn verify(&self, ctx: &RunContext) -> Result<Vec<Verified>> {
         let mut verified = Vec::new();
-        for kept in self.0.chains(ctx).await? {
-            verified.push(self.0.verify(&kept.id, ctx).await?);
+        for tenant in self.0.tenants(ctx).await? {
+            verified.push(self.0.verify(&tenant, ctx).await?);
         }
         Ok(verified)
     }
 
-    /// Removes the records that are older than `retention`; says how many.
+    /// Removes the records that are older than `retention`; says how many. A chain that cannot be cut holds up no other.
     ///
     /// # Cancel safety
     /// If dropped, some are removed; every chain stays whole.
     ///
     /// # Errors
-    /// What the store says.
+    /// Corrupt, if a chain is damaged, or what the store says; of several errors the first.
     pub async fn prune(&self, retention: Duration, ctx: &RunContext) -> Result<u64> {
         let before = self.0.clock.now().before(retention);
-        let mut removed = 0;
-        for kept in self.0.chains(ctx).await? {
-            let scope = scope(&kept.id)?;
-            loop {
-                let cut = self.0.cut(&scope, before, ctx).await?;
-                removed += cut;
-                if cut == 0 {
-                    break;
-                }
+        let (mut removed, mut failed) = (0, None);
+        for tenant in self.0.tenants(ctx).await? {
+            match self.0.shorten(&tenant, before, ctx).await {
+                Ok(cut) => removed += cut,
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(removed)
+        failed.map_or(Ok(removed), Err)
     }
 
     async fn begin(&self, tenant: &TenantId, event: AuditEvent) -> Result<oneshot::Receiver<Result<()>>> {
@@ -307,16 +303,16 @@ impl Shared {
         records::load(&*self.store, &chains(), tenant, ctx).await
     }
 
-    async fn chains(&self, ctx: &RunContext) -> Result<Vec<Kept<Ends>>> {
-        let mut all: Vec<Kept<Ends>> = Vec::new();
+    /// Whose chains there are, damaged ones included.
+    async fn tenants(&self, ctx: &RunContext) -> Result<Vec<String>> {
+        let mut all: Vec<String> = Vec::new();
         loop {
-            let after = all.last().map(|kept| kept.id.clone()).unwrap_or_default();
-            let query = StateQuery::new(MAX_RECORDS).after(after);
-            let page = records::page(&*self.store, &chains(), &query, ctx).await?;
+            let after = all.last().cloned().unwrap_or_default();
+            let page = self.store.list(&chains(), &StateQuery::new(MAX_RECORDS).after(after), ctx).await?;
             if page.is_empty() {
                 return Ok(all);
             }
-            all.extend(page);
+            all.extend(page.into_iter().map(|record| record.id));
         }
     }
 
@@ -353,6 +349,18 @@ impl Shared {
             }
         }
         walk.end(ends)
+    }
+
+    /// Removes the records of a chain that are older than `before`; says how many.
+    async fn shorten(&self, tenant: &str, before: Timestamp, ctx: &RunContext) -> Result<u64> {
+        let (scope, mut removed) = (scope(tenant)?, 0);
+        loop {
+            let cut = self.cut(&scope, before, ctx).await?;
+            removed += cut;
+            if cut == 0 {
+                return Ok(removed);
+            }
+        }
     }
 
     /// Removes a few records from the beginning of a chain that are older than `before`; says how many.

@@ -141,6 +141,23 @@ async fn a_damaged_chain_holds_up_nobody_else_s() {
 }
 
 #[tokio::test]
+async fn a_damaged_chain_keeps_no_other_from_being_cut() {
+    let ends = StateChange::put(StateSpace::of_service("audit-chains"), "acme", "not JSON");
+    let first = StateChange::put(links("acme"), chain::id(1), "{}");
+    for damage in [ends, first] {
+        let fixture = Fixture::filled().await;
+        let log = fixture.log();
+        log.record(&tenant("zoo"), event("z")).await.unwrap();
+        fixture.store.commit(vec![damage], &fixture.ctx).await.unwrap();
+        fixture.seconds.fetch_add(100, Ordering::SeqCst);
+        let error = log.prune(Duration::from_secs(9), &fixture.ctx).await.unwrap_err();
+        assert_eq!(error.kind(), agentkit_core::ErrorKind::Corrupt);
+        let scope = TenantScope::for_tenant(tenant("zoo"));
+        assert!(log.list(&scope, 0, 9, &fixture.ctx).await.unwrap().is_empty(), "zoo's time was over");
+    }
+}
+
+#[tokio::test]
 async fn old_records_are_removed_and_the_rest_is_still_a_chain() {
     let fixture = Fixture::new();
     let log = fixture.log();

@@ -28,7 +28,7 @@
 //! | `oidc.algorithms` | `AGENTKIT_OIDC__ALGORITHMS` | what its tokens may be signed by, `["RS256", "ES256"]` |
 //! | `oidc.client_id` | `AGENTKIT_OIDC__CLIENT_ID` | what it calls the page, as a client without a secret; people sign in there with it |
 //! | `oidc.scope` | `AGENTKIT_OIDC__SCOPE` | what the page asks it for, `openid` |
-//! | `oidc.refresh_seconds` | `AGENTKIT_OIDC__REFRESH_SECONDS` | how long its keys are used before they are fetched again, 300 |
+//! | `oidc.refresh_seconds` | `AGENTKIT_OIDC__REFRESH_SECONDS` | how long a key may count after the provider took it back, 60 |
 //! | `chat.kind` | `AGENTKIT_CHAT__KIND` | `openai` for such a service, or `local` for a model in this process |
 //! | `chat.base_url` | `AGENTKIT_CHAT__BASE_URL` | an OpenAI-compatible service that writes the answers |
 //! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model; of a local one a GGUF file, a folder that holds one, or `smollm2` |

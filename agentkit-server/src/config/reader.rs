@@ -163,10 +163,12 @@ pub(super) fn is_foreign(name: &str) -> bool {
             | "TEST_OIDC_ISSUER"
             | "CACHE_DIR"
             | "DATASETS"
+            | "FUZZ_TARGET"
             | "MCP_PYTHON"
             | "OPENAI_NODE"
             | "OPENAI_PYTHON"
             | "PORT"
+            | "SCHEMATHESIS"
     ) || name.starts_with("PORT_")
         || name.contains("_PORT_")
         || name.ends_with("_PORT")

@@ -1,6 +1,7 @@
 //! Admission: a request that touches data gets one of the slots and the context it runs under, or is shed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentkit_core::{CancelOnDrop, RunContext, TraceContext};
 use axum::extract::{FromRequestParts, Request, State};
@@ -10,8 +11,11 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::problem::{Problem, ProblemKind};
-use super::state::{AppState, Caller};
+use super::state::{AppState, Caller, Share};
 use crate::telemetry::Refusal;
+
+/// When to come again if there was no room.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The right to work on a request. The work stops and the slot is free again when the last clone is dropped:
 /// with the handler, or with the stream it returned.
@@ -29,6 +33,7 @@ struct Held {
     ctx: RunContext,
     _stop: CancelOnDrop,
     _slot: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 impl Drop for Held {
@@ -61,9 +66,16 @@ impl Run {
             let detail = format!("the service already works on {most} requests; try again in a moment");
             return Err(Problem::new(ProblemKind::Overloaded, detail));
         };
+        let Some(share) = state.shares().take(caller.owner()) else {
+            state.metrics().refused(Refusal::Concurrency);
+            let most = state.shares().most();
+            let detail =
+                format!("{most} of your requests are already worked on; wait for one of them to end");
+            return Err(Problem::new(ProblemKind::RateLimited, detail).retry_after(SOON));
+        };
         let ctx = state.begin(&caller).with_trace(trace);
         let stop = ctx.cancel_on_drop();
-        let held = Held { state, caller, ctx: ctx.clone(), _stop: stop, _slot: slot };
+        let held = Held { state, caller, ctx: ctx.clone(), _stop: stop, _slot: slot, _share: share };
         Ok(Self { ctx, _held: Arc::new(held) })
     }
 }

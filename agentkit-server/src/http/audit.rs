@@ -39,10 +39,8 @@ pub(super) async fn list(
     let scope = permit.tenant();
     let audit = permit.audit();
     if page.newest == Some(true) {
-        if page.after.is_some() {
-            return Err(Error::invalid_input("newest and after cannot both be given").into());
-        }
-        let records = run.ctx.run(audit.newest(&scope, limit, &run.ctx)).await?;
+        let mut records = run.ctx.run(audit.newest(&scope, limit, &run.ctx)).await?;
+        records.retain(|record| Some(record.seq) > page.after);
         return Ok(axum::Json(AuditPage { records, next: None }));
     }
     let records = run.ctx.run(audit.list(&scope, page.after.unwrap_or(0), limit, &run.ctx)).await?;

@@ -34,7 +34,7 @@ const RUN: HeaderName = HeaderName::from_static("agentkit-run");
     responses(
         (status = 200, description = "The answer", content(
             (super::schema::AgentReplySchema = "application/json"),
-            (super::schema::AgentEventSchema = "text/event-stream"),
+            (super::schema::AgentEventFrameSchema = "text/event-stream"),
         )),
         (status = "default", description = "A problem", body = super::problem::ProblemDocument,
             content_type = "application/problem+json"),

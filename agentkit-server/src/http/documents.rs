@@ -28,12 +28,12 @@ const MAX_PAGE: usize = 1000;
     put,
     path = "/documents/{id}",
     tag = "documents",
-    params(("id" = String, Path, description = "1 to 512 bytes; slashes may stand as they are"), InCollection),
+    params(("id" = super::schema::IdSchema, Path, description = "1 to 512 bytes; slashes may stand as they are"), InCollection),
     request_body(content(
         (PutDocument = "application/json"),
-        (String = "text/plain"),
-        (String = "text/markdown"),
-        (String = "text/html"),
+        (super::schema::FileSchema = "text/plain"),
+        (super::schema::FileSchema = "text/markdown"),
+        (super::schema::FileSchema = "text/html"),
     )),
     responses(
         (status = 200, description = "It is stored", body = Upserted),
@@ -82,7 +82,7 @@ pub(super) async fn store(
     get,
     path = "/documents/{id}",
     tag = "documents",
-    params(("id" = String, Path, description = "The document's id"), InCollection),
+    params(("id" = super::schema::IdSchema, Path, description = "The document's id"), InCollection),
     responses(
         (status = 200, description = "The document", body = Document),
         (status = "default", description = "A problem", body = super::problem::ProblemDocument,
@@ -104,7 +104,7 @@ pub(super) async fn get(
     delete,
     path = "/documents/{id}",
     tag = "documents",
-    params(("id" = String, Path, description = "The document's id"), InCollection),
+    params(("id" = super::schema::IdSchema, Path, description = "The document's id"), InCollection),
     responses(
         (status = 204, description = "It is deleted"),
         (status = "default", description = "A problem", body = super::problem::ProblemDocument,

@@ -32,7 +32,7 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 /// Whether the process answers at all.
-#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health/live", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(super) async fn live() -> Json<Health> {
     Json(Health { status: "live".into(), dependencies: Vec::new() })
 }
@@ -42,6 +42,8 @@ pub(super) async fn live() -> Json<Health> {
     get,
     path = "/health/startup",
     tag = "health",
+    security(()),
+    security(()),
     responses(
         (status = 200, description = "Started", body = Health),
         (status = 503, description = "Still starting", body = super::problem::ProblemDocument,
@@ -60,6 +62,8 @@ pub(super) async fn startup(State(state): State<AppState>) -> Result<Json<Health
     get,
     path = "/health/ready",
     tag = "health",
+    security(()),
+    security(()),
     responses(
         (status = 200, description = "Ready", body = Health),
         (status = 503, description = "Not ready", body = super::problem::ProblemDocument,

@@ -1,7 +1,11 @@
 //! `GET /openapi.json`: the description of the interface, made from the handlers and their types.
 
+mod precise;
+
 use axum::Json;
 use utoipa::OpenApi;
+
+use self::precise::{Credential, Strict};
 
 /// The description of the HTTP interface.
 #[derive(OpenApi)]
@@ -55,7 +59,9 @@ use utoipa::OpenApi;
         super::health::ready,
         super::health::startup,
         openapi,
-    )
+    ),
+    components(schemas(super::schema::AgentEventSchema, super::openai::Chunk)),
+    modifiers(&Credential, &Strict)
 )]
 struct Description;
 
@@ -64,6 +70,7 @@ struct Description;
     get,
     path = "/openapi.json",
     tag = "description",
+    security(()),
     responses((status = 200, description = "OpenAPI 3.1", body = Object)),
 )]
 pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {

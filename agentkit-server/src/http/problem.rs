@@ -35,6 +35,8 @@ pub enum ProblemKind {
     Conflict,
     /// The body is longer than the route allows.
     TooLarge,
+    /// The request's first line and headers are longer than any request may have.
+    HeadTooLarge,
     /// The body is of a type the route does not read.
     UnsupportedMediaType,
     /// The run used up its token budget.
@@ -67,7 +69,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, for documentation and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidInput,
         Self::Unauthorized,
         Self::Forbidden,
@@ -76,6 +78,7 @@ impl ProblemKind {
         Self::MethodNotAllowed,
         Self::Conflict,
         Self::TooLarge,
+        Self::HeadTooLarge,
         Self::UnsupportedMediaType,
         Self::BudgetExhausted,
         Self::KeyReused,
@@ -105,6 +108,9 @@ impl ProblemKind {
             }
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "Conflict"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large"),
+            Self::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "Headers too large")
+            }
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
             }

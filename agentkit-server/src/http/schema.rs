@@ -8,6 +8,7 @@
 mod plan;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,11 @@ use utoipa::ToSchema;
 
 pub(super) use self::plan::PlanSchema;
 use self::plan::{DerivationSchema, FusionSchema};
+use self::texts::BoundSchema;
+pub(super) use self::texts::{
+    AgentEventFrameSchema, ChunkFrameSchema, CountSchema, FileSchema, ID, IdSchema, KindSchema,
+    MetadataSchema, NameSchema, NoteTextSchema, PlainTextSchema, ScalarSchema, TraceIdSchema,
+};
 
 /// The whole answer.
 #[derive(Deserialize, ToSchema)]
@@ -258,7 +264,7 @@ pub(super) struct HitSchema {
     /// Comparable only within one response.
     score: f32,
     /// The document's metadata.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     metadata: Option<BTreeMap<String, serde_json::Value>>,
     /// How the score came about.
     explanation: ExplanationSchema,
@@ -381,41 +387,30 @@ pub(super) enum FilterSchema {
     /// The field equals the value.
     Eq {
         /// The field's name.
-        field: String,
+        field: IdSchema,
         /// Text, number or boolean.
-        value: serde_json::Value,
+        value: ScalarSchema,
     },
     /// The field equals one of the values.
     In {
         /// The field's name.
-        field: String,
+        field: IdSchema,
         /// The values.
-        values: Vec<serde_json::Value>,
+        values: Vec<ScalarSchema>,
     },
     /// The field lies between bounds of its own type.
-    Range {
-        /// The field's name.
-        field: String,
-        /// Greater than this.
-        gt: Option<serde_json::Value>,
-        /// Greater than or equal to this.
-        gte: Option<serde_json::Value>,
-        /// Less than this.
-        lt: Option<serde_json::Value>,
-        /// Less than or equal to this.
-        lte: Option<serde_json::Value>,
-    },
+    Range(RangeSchema),
     /// The field is a text that starts with this.
     Prefix {
         /// The field's name.
-        field: String,
+        field: IdSchema,
         /// The start of the text.
         value: String,
     },
     /// The field has a value.
     Exists {
         /// The field's name.
-        field: String,
+        field: IdSchema,
     },
     /// All conditions hold.
     #[schema(no_recursion)]
@@ -426,6 +421,27 @@ pub(super) enum FilterSchema {
     /// The condition does not hold.
     #[schema(no_recursion)]
     Not(Box<FilterSchema>),
+}
+
+/// Bounds of a field, at least one.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Range)]
+pub(super) struct RangeSchema {
+    /// The field's name.
+    field: IdSchema,
+    /// Greater than this.
+    #[schema(nullable = false)]
+    gt: Option<BoundSchema>,
+    /// Greater than or equal to this.
+    #[schema(nullable = false)]
+    gte: Option<BoundSchema>,
+    /// Less than this.
+    #[schema(nullable = false)]
+    lt: Option<BoundSchema>,
+    /// Less than or equal to this.
+    #[schema(nullable = false)]
+    lte: Option<BoundSchema>,
 }
 
 /// A heading of a document's text.

@@ -4,6 +4,7 @@
 //! the next one of a kept connection, or does not read for a while what it is sent.
 
 mod connection;
+mod explained;
 mod patient;
 
 use std::sync::Arc;

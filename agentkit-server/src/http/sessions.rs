@@ -65,7 +65,7 @@ pub(super) async fn list(
     get,
     path = "/sessions/{id}",
     tag = "sessions",
-    params(("id" = String, Path, description = "The conversation's id, percent-encoded"), ReadSession),
+    params(("id" = super::schema::IdSchema, Path, description = "The conversation's id, percent-encoded"), ReadSession),
     responses(
         (status = 200, description = "The conversation", body = Conversation),
         (status = "default", description = "A problem", body = super::problem::ProblemDocument,
@@ -86,7 +86,7 @@ pub(super) async fn get(
     patch,
     path = "/sessions/{id}",
     tag = "sessions",
-    params(("id" = String, Path, description = "The conversation's id, percent-encoded")),
+    params(("id" = super::schema::IdSchema, Path, description = "The conversation's id, percent-encoded")),
     request_body = RenameSession,
     responses(
         (status = 204, description = "It has the title"),
@@ -111,7 +111,7 @@ pub(super) async fn rename(
     delete,
     path = "/sessions/{id}",
     tag = "sessions",
-    params(("id" = String, Path, description = "The conversation's id, percent-encoded")),
+    params(("id" = super::schema::IdSchema, Path, description = "The conversation's id, percent-encoded")),
     responses(
         (status = 204, description = "It is deleted"),
         (status = "default", description = "A problem", body = super::problem::ProblemDocument,
@@ -131,7 +131,7 @@ pub(super) async fn delete(permit: Permit<Own>, run: Run, Named(id): Named) -> R
     get,
     path = "/sessions/{id}/export",
     tag = "sessions",
-    params(("id" = String, Path, description = "The conversation's id, percent-encoded")),
+    params(("id" = super::schema::IdSchema, Path, description = "The conversation's id, percent-encoded")),
     responses(
         (status = 200, description = "The conversation, at most its newest 10,000 messages", body = Conversation),
         (status = "default", description = "A problem", body = super::problem::ProblemDocument,

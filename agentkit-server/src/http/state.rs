@@ -5,6 +5,7 @@ mod authenticate;
 mod health;
 mod limit;
 mod permit;
+mod share;
 mod strangers;
 
 use std::fmt;
@@ -28,6 +29,8 @@ pub(super) use self::limit::limit;
 pub(super) use self::permit::{
     Ask, Audit, Caller, ManageKeys, Me, Observe, Own, Permit, Read, Review, Write, owner_of,
 };
+pub(super) use self::share::Share;
+use self::share::Shares;
 use self::strangers::Strangers;
 pub(super) use self::strangers::address;
 use crate::Services;
@@ -119,6 +122,7 @@ struct Shared {
     metrics: Metrics,
     root: RunContext,
     slots: Arc<Semaphore>,
+    shares: Shares,
     sockets: Arc<Semaphore>,
     draining: CancellationToken,
     /// Whether all of them could be used at some time.
@@ -164,6 +168,7 @@ impl AppState {
             metrics,
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
+            shares: Shares::of(slots),
             sockets: Arc::new(Semaphore::new(limits.max_sockets.min(MAX_SOCKETS))),
             draining: CancellationToken::new(),
             started: AtomicBool::new(false),
@@ -242,6 +247,10 @@ impl AppState {
     /// Counts the tokens that a request of `caller` used.
     pub(super) fn spent(&self, caller: &Caller, tokens: u64) {
         self.0.limiter.spend(&caller.principal, tokens);
+    }
+
+    pub(super) fn shares(&self) -> &Shares {
+        &self.0.shares
     }
 
     pub(super) fn slots(&self) -> &Arc<Semaphore> {

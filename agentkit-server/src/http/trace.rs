@@ -1,6 +1,7 @@
 //! The outermost layer: gives a request its trace, and every error its problem document.
 
 use agentkit_core::TraceContext;
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -11,7 +12,7 @@ use tracing::{Instrument as _, Span};
 use super::idempotency;
 use super::measure;
 use super::openai;
-use super::problem::{Problem, ProblemKind};
+use super::problem::{PROBLEM_JSON, Problem, ProblemKind};
 use crate::telemetry::{REQUEST, continued};
 
 /// Headers of every answer that does not have its own.
@@ -105,6 +106,22 @@ fn with_document(mut response: Response, path: &str, trace: &TraceContext) -> Re
     let told = response.headers().iter().filter(|(name, _)| tells(name));
     rendered.headers_mut().extend(told.map(|(name, value)| (name.clone(), value.clone())));
     rendered
+}
+
+/// The answer to what could not be read as a request, in the bytes that it has on the wire.
+pub(super) fn without_request(problem: &Problem, date: &str) -> Bytes {
+    let document = problem.document("/", &TraceContext::fresh().trace_id());
+    let body = serde_json::to_string(&document).unwrap_or_default();
+    let mut answer = format!(
+        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\ndate: {date}\r\n",
+        problem.kind().status(),
+        body.len()
+    );
+    for (name, value) in PROTECTION {
+        answer.extend([name.as_str(), ": ", value, "\r\n"]);
+    }
+    answer.extend(["\r\n", &body]);
+    answer.into()
 }
 
 /// What a browser may do with an answer unless a route says otherwise: guess no type, store it nowhere, run nothing of

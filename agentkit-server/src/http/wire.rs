@@ -16,11 +16,11 @@ use crate::personal::{Feedback, Rating, SessionEntry};
 #[serde(deny_unknown_fields)]
 pub(super) struct ChatRequest {
     /// The question, as plain text of at most 64 KiB.
-    #[schema(example = "How do I install it?")]
+    #[schema(value_type = super::schema::PlainTextSchema, example = "How do I install it?")]
     pub(super) message: String,
     /// The conversation it continues: any text of 1 to 256 bytes. Left out, the message stands alone.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<super::schema::IdSchema>)]
     pub(super) session_id: Option<SessionId>,
     /// Which documents may be used.
     #[serde(default)]
@@ -34,7 +34,7 @@ pub(super) struct ChatRequest {
     pub(super) resumable: Option<bool>,
     /// Which collection of documents to ask; `default` if left out.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<super::schema::NameSchema>)]
     pub(super) collection: Option<CollectionName>,
 }
 
@@ -44,6 +44,7 @@ pub(super) struct ChatRequest {
 #[into_params(parameter_in = Query)]
 pub(super) struct FollowRun {
     /// The number of the event that the client had last; the header `Last-Event-ID` counts more.
+    #[param(value_type = Option<super::schema::CountSchema>)]
     pub(super) starting_after: Option<u64>,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct FollowRun {
 #[serde(deny_unknown_fields)]
 pub(super) struct SearchRequest {
     /// The question, as plain text of at most 64 KiB.
-    #[schema(example = "reset the device")]
+    #[schema(value_type = super::schema::PlainTextSchema, example = "reset the device")]
     pub(super) query: String,
     /// Most hits to return, 1 to 1000; 10 if left out.
     #[serde(default)]
@@ -68,6 +69,7 @@ pub(super) struct SearchRequest {
     pub(super) offset: Option<usize>,
     /// The `generation` of the page before: fails with a conflict if the index has changed since.
     #[serde(default)]
+    #[schema(value_type = Option<super::schema::CountSchema>)]
     pub(super) generation: Option<u64>,
     /// How to search; both legs fused by relative scores if left out.
     #[serde(default)]
@@ -75,7 +77,7 @@ pub(super) struct SearchRequest {
     pub(super) plan: Option<SearchPlan>,
     /// Which collection to search; `default` if left out.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<super::schema::NameSchema>)]
     pub(super) collection: Option<CollectionName>,
 }
 
@@ -84,17 +86,20 @@ pub(super) struct SearchRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PutDocument {
     /// The text, at most 16 MiB; citations refer to it.
+    #[schema(value_type = super::schema::PlainTextSchema)]
     pub(crate) text: String,
     /// Shown with citations, embedded and searched with every chunk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<super::schema::NoteTextSchema>)]
     pub(crate) title: Option<String>,
     /// Where it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<super::schema::NoteTextSchema>)]
     pub(crate) uri: Option<String>,
     /// What kind of text it is: `text`, `markdown` or `code` for the file itself; `html`, `pdf`, `docx`, `epub`, `table` or
     /// `json` for text extracted from one.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = super::schema::KindSchema)]
     pub(crate) kind: SourceKind,
     /// The headings by offset; left out, those of Markdown are found in the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,15 +107,15 @@ pub(crate) struct PutDocument {
     pub(crate) headings: Option<Vec<Heading>>,
     /// Where pages and rows of the original begin, by offset in the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Option<Vec<super::schema::MarkSchema>>)]
+    #[schema(value_type = Vec<super::schema::MarkSchema>)]
     pub(crate) marks: Vec<Mark>,
     /// Bytes of the file before the text, such as a byte order mark.
     #[serde(default, skip_serializing_if = "is_zero")]
-    #[schema(value_type = Option<usize>)]
+    #[schema(value_type = usize)]
     pub(crate) original_start: usize,
     /// Fields to filter by: scalars or lists of scalars.
     #[serde(default, skip_serializing_if = "Metadata::is_empty")]
-    #[schema(value_type = Object)]
+    #[schema(value_type = super::schema::MetadataSchema)]
     pub(crate) metadata: Metadata,
 }
 
@@ -120,7 +125,7 @@ pub(crate) struct PutDocument {
 #[into_params(parameter_in = Query)]
 pub(super) struct InCollection {
     /// `default` if left out.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<super::schema::NameSchema>)]
     pub(super) collection: Option<CollectionName>,
 }
 
@@ -130,13 +135,13 @@ pub(super) struct InCollection {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListDocuments {
     /// Start behind this id: the `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<super::schema::IdSchema>)]
     pub(super) after: Option<agentkit_core::DocumentId>,
     /// Most documents to list, 1 to 1000; 100 if left out.
     #[param(minimum = 1, maximum = 1000)]
     pub(super) limit: Option<usize>,
     /// `default` if left out.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<super::schema::NameSchema>)]
     pub(super) collection: Option<CollectionName>,
 }
 
@@ -147,7 +152,7 @@ pub(super) struct DocumentPage {
     pub(super) documents: Vec<DocumentEntry>,
     /// Pass it as `after` for the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<super::schema::IdSchema>)]
     pub(super) next: Option<agentkit_core::DocumentId>,
 }
 
@@ -184,8 +189,9 @@ pub(super) struct DeletedMatching {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListAudit {
     /// Start behind this number: the `next` of the page before.
+    #[param(value_type = Option<super::schema::CountSchema>)]
     pub(super) after: Option<u64>,
-    /// The newest records instead of those behind `after`.
+    /// The newest records instead of the next behind `after`.
     pub(super) newest: Option<bool>,
     /// Most records to list, 1 to 1000; 100 if left out.
     #[param(minimum = 1, maximum = 1000)]
@@ -208,7 +214,7 @@ pub(super) struct AuditPage {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListSessions {
     /// Start behind this id: the `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<super::schema::IdSchema>)]
     pub(super) after: Option<SessionId>,
     /// Most conversations to list, 1 to 1000; 100 if left out.
     #[param(minimum = 1, maximum = 1000)]
@@ -222,7 +228,7 @@ pub(super) struct SessionPage {
     pub(super) sessions: Vec<SessionEntry>,
     /// Pass it as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<super::schema::IdSchema>)]
     pub(super) next: Option<SessionId>,
 }
 
@@ -255,6 +261,7 @@ pub(super) struct Conversation {
 #[serde(deny_unknown_fields)]
 pub(super) struct RenameSession {
     /// The title, 1 to 512 bytes.
+    #[schema(value_type = super::schema::PlainTextSchema)]
     pub(super) title: String,
 }
 
@@ -263,19 +270,21 @@ pub(super) struct RenameSession {
 #[serde(deny_unknown_fields)]
 pub(super) struct GiveFeedback {
     /// The answer's `trace_id`.
-    #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
+    #[schema(value_type = super::schema::TraceIdSchema, example = "4bf92f3577b34da6a3ce929d0e0e4736")]
     pub(super) turn: String,
     /// The conversation it belongs to.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<super::schema::IdSchema>)]
     pub(super) session_id: Option<SessionId>,
     /// What was thought of it.
     pub(super) rating: Rating,
     /// Why, in a word; at most 256 bytes.
     #[serde(default)]
+    #[schema(value_type = Option<super::schema::NoteTextSchema>)]
     pub(super) reason: Option<String>,
     /// What else there is to say; at most 16 KiB.
     #[serde(default)]
+    #[schema(value_type = Option<super::schema::NoteTextSchema>)]
     pub(super) comment: Option<String>,
 }
 

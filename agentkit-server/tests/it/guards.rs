@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agentkit_server::http::Limits;
+use agentkit_server::identity::Role;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use futures_util::StreamExt as _;
 
+use crate::identity::{Guarded, shown};
 use crate::support::{Service, read, request};
 
 fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
@@ -59,6 +61,23 @@ async fn requests_beyond_the_limit_are_shed_at_once_and_health_still_answers() {
     drop(body);
     assert_eq!(service.send(ask("x", false)).await.status, 200, "the slot is free again");
     assert_eq!(service.doubles.agent.running.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn one_user_cannot_take_all_the_room_from_the_others() {
+    let limits = limits(|limits| limits.max_concurrent_requests = 4);
+    let guarded = Guarded::within(limits);
+    let [ann, bob] = [guarded.key("acme", Role::User).await, guarded.key("zoo", Role::User).await];
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(guarded.service.start(shown(&ann.expose(), ask("hang", true))).await);
+    }
+    let refused = guarded.send(&ann, ask("x", false)).await;
+    assert!(refused.problem(429, "rate-limited").contains("3 of your requests"));
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(guarded.send(&bob, ask("x", false)).await.status, 200);
+    held.pop();
+    assert_eq!(guarded.send(&ann, ask("x", false)).await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,9 +69,11 @@ impl SearchPlan {
                 check(*candidates, MAX_LOOKED_AT, "candidates of diversity")?;
                 within("the lambda of diversity", *lambda, 1.0)
             }
-            Self::Expand { to: Expansion::Neighbours { before, after }, .. } => {
-                check(before + after + 1, 2 * MAX_NEIGHBOURS + 1, "chunks of a widened passage")
-            }
+            Self::Expand { to: Expansion::Neighbours { before, after }, .. } => check(
+                before.saturating_add(*after).saturating_add(1),
+                2 * MAX_NEIGHBOURS + 1,
+                "chunks of a widened passage",
+            ),
             Self::Threshold { score, .. } if !score.is_finite() => {
                 Err(Error::invalid_input(format!("a threshold must be a number, got {score}")))
             }

@@ -58,6 +58,7 @@ fn plans_out_of_bounds_are_refused() {
         r#"{"rerank":{"reranker":"a","candidates":100000,"input":{"dense":{}}}}"#,
         r#"{"diversify":{"lambda":1.5,"input":{"dense":{}}}}"#,
         r#"{"expand":{"to":{"neighbours":{"before":1000}},"input":{"dense":{}}}}"#,
+        r#"{"expand":{"to":{"neighbours":{"before":18446744073709551615,"after":1}},"input":{"dense":{}}}}"#,
         r#"{"limit":{"hits":0,"input":{"dense":{}}}}"#,
         r#"{"filter":{"filter":{"range":{"field":"a"}},"input":{"dense":{}}}}"#,
     ] {

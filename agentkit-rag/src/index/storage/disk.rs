@@ -1,4 +1,4 @@
-//! The real file system.
+//! The real file system. Where the system knows owners, what is made is for its owner alone.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -20,11 +20,11 @@ impl StoredFile for File {
 
 impl Storage for Disk {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
+        private::folder().create(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
-        Ok(Box::new(OpenOptions::new().write(true).create_new(true).open(path)?))
+        Ok(Box::new(private::file().write(true).create_new(true).open(path)?))
     }
 
     fn extend(&self, path: &Path, length: u64) -> io::Result<Box<dyn StoredFile>> {
@@ -108,5 +108,57 @@ impl Storage for Disk {
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)
+    private::file().create(true).truncate(false).read(true).write(true).open(path)
+}
+
+/// How files and folders are made that only their owner may read.
+#[cfg(unix)]
+mod private {
+    use std::fs::{DirBuilder, OpenOptions};
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+
+    pub(super) fn file() -> OpenOptions {
+        let mut options = OpenOptions::new();
+        options.mode(0o600);
+        options
+    }
+
+    pub(super) fn folder() -> DirBuilder {
+        let mut builder = DirBuilder::new();
+        builder.mode(0o700);
+        builder
+    }
+}
+
+/// Such a system takes permissions from the folder above.
+#[cfg(not(unix))]
+mod private {
+    use std::fs::{DirBuilder, OpenOptions};
+
+    pub(super) fn file() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    pub(super) fn folder() -> DirBuilder {
+        DirBuilder::new()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_for_its_owner_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, file, lock) =
+            (place.path().join("f"), place.path().join("f/a"), place.path().join("f/l"));
+        Disk.create_folder(&folder).unwrap();
+        Disk.create(&file).unwrap();
+        drop(Disk.try_lock(&lock, "me").unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&file), mode(&lock)), (0o700, 0o600, 0o600));
+    }
 }

@@ -9,7 +9,7 @@ use super::chunks::{Chunks, Frame};
 use super::error::{finish_reason, unsupported, waits};
 use super::messages::{self, Said};
 use super::models::scope_of;
-use super::wire::{Choice, Chunk, Completion, CompletionRequest, Reply};
+use super::wire::{Choice, Completion, CompletionRequest, Reply};
 use crate::http::admit::Run;
 use crate::http::body::Json;
 use crate::http::events::{Guarded, sse};
@@ -28,7 +28,7 @@ use crate::http::state::{Ask, Permit};
     responses(
         (status = 200, description = "The answer", content(
             (Completion = "application/json"),
-            (Chunk = "text/event-stream"),
+            (crate::http::schema::ChunkFrameSchema = "text/event-stream"),
         )),
         (status = "default", description = "A problem", body = super::wire::ErrorDocument),
     ),

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::forms::{Encoding, Named, Side, Speaker, TextOrParts, Texts};
+
 /// A list of models.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = OpenAiModels)]
@@ -72,22 +74,19 @@ pub(in crate::http) struct CompletionRequest {
     pub(super) filter: Option<Filter>,
     /// How many answers; only 1 can be had.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 1)]
     pub(super) n: Option<u64>,
     /// Tools of the client, which this service does not call: only an empty list, or none by `tool_choice`, is accepted.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
     pub(super) tools: Option<Vec<Value>>,
     /// The older form of `tools`.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
     pub(super) functions: Option<Vec<Value>>,
     /// Which tools may be called.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     pub(super) tool_choice: Option<Value>,
     /// The form of the answer's text; only `{"type": "text"}` can be had.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     pub(super) response_format: Option<Value>,
     /// Probabilities of tokens, which cannot be had.
     #[serde(default)]
@@ -101,15 +100,15 @@ pub(in crate::http) struct CompletionRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OpenAiChatMessage)]
 pub(in crate::http) struct ChatMessage {
-    /// `system`, `developer`, `user` or `assistant`.
+    /// Who says it.
+    #[schema(value_type = Speaker)]
     pub(super) role: String,
     /// A text, or a list of parts of type `text`.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<TextOrParts>)]
     pub(super) content: Option<Value>,
     /// Calls of tools, which this service does not take.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
     pub(super) tool_calls: Option<Vec<Value>>,
 }
 
@@ -255,14 +254,14 @@ pub(in crate::http) struct ResponseRequest {
     #[schema(example = "default")]
     pub(super) model: String,
     /// The question, or a list of messages whose last is the question.
-    #[schema(value_type = String)]
+    #[schema(value_type = TextOrParts)]
     pub(super) input: Value,
     /// Further instructions to the model.
     #[serde(default)]
     pub(super) instructions: Option<String>,
     /// The conversation it continues, by its name or as an object with its `id`.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Named>)]
     pub(super) conversation: Option<Value>,
     /// Answer with a stream of events.
     #[serde(default)]
@@ -273,15 +272,12 @@ pub(in crate::http) struct ResponseRequest {
     pub(super) filter: Option<Filter>,
     /// Tools of the client, which this service does not call: only an empty list, or none by `tool_choice`, is accepted.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
     pub(super) tools: Option<Vec<Value>>,
     /// Which tools may be called.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     pub(super) tool_choice: Option<Value>,
     /// The form of the text; only `{"format": {"type": "text"}}` can be had.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     pub(super) text: Option<Value>,
     /// An earlier response that it continues; not together with `conversation`.
     #[serde(default)]
@@ -305,16 +301,18 @@ pub(in crate::http) struct EmbeddingRequest {
     /// The embedding model.
     pub(super) model: String,
     /// A text or a list of at most 2048 texts; tokens are not taken.
-    #[schema(value_type = String)]
+    #[schema(value_type = Texts)]
     pub(super) input: Value,
     /// `float` or `base64` of little-endian 32-bit floats; `float` if left out.
     #[serde(default)]
+    #[schema(value_type = Option<Encoding>)]
     pub(super) encoding_format: Option<String>,
     /// Components of a vector; only the model's own number can be had.
     #[serde(default)]
     pub(super) dimensions: Option<usize>,
     /// `query` for questions, `document` for what is to be found; a member of this service alone, `document` if left out.
     #[serde(default)]
+    #[schema(value_type = Option<Side>)]
     pub(super) input_type: Option<String>,
 }
 

@@ -27,7 +27,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
     tag = "chat",
     params(("id" = String, Path, description = "The run, as the header Agentkit-Run of its beginning names it"), FollowRun),
     responses(
-        (status = 200, description = "The events", body = crate::http::schema::AgentEventSchema,
+        (status = 200, description = "The events", body = crate::http::schema::AgentEventFrameSchema,
             content_type = "text/event-stream"),
         (status = "default", description = "A problem", body = crate::http::problem::ProblemDocument,
             content_type = "application/problem+json"),

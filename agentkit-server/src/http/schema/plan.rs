@@ -14,24 +14,31 @@ pub(in crate::http) enum PlanSchema {
     /// Nearest vectors.
     Dense {
         /// How many to take, 1 to 10,000; 100 if left out.
+        #[schema(minimum = 1, maximum = 10_000, nullable = false)]
         candidates: Option<usize>,
         /// Whether all vectors are compared, so that no nearer one is missed; false if left out.
+        #[schema(nullable = false)]
         exact: Option<bool>,
     },
     /// Best BM25 scores.
     Lexical {
         /// How many to take, 1 to 10,000; 100 if left out.
+        #[schema(minimum = 1, maximum = 10_000, nullable = false)]
         candidates: Option<usize>,
         /// What of a passage counts as a word of the query; `terms` if left out.
+        #[schema(nullable = false)]
         matching: Option<MatchingSchema>,
         /// How much words count where they stand; 1 everywhere if left out.
+        #[schema(nullable = false)]
         boosts: Option<BoostsSchema>,
     },
     /// What a retriever finds that was added by name; a server of this build has none.
     Custom {
         /// Its name.
+        #[schema(min_length = 1)]
         name: String,
         /// How many to take, 1 to 10,000; 100 if left out.
+        #[schema(minimum = 1, maximum = 10_000, nullable = false)]
         candidates: Option<usize>,
     },
     /// Finds only what matches, everywhere below.
@@ -45,18 +52,23 @@ pub(in crate::http) enum PlanSchema {
     /// Several plans' results combined.
     Fuse {
         /// Reciprocal rank fusion if left out.
+        #[schema(nullable = false)]
         method: Option<FusionSchema>,
         /// How much each input counts; 1 each if left out.
+        #[schema(nullable = false)]
         weights: Option<Vec<f32>>,
         /// What to combine.
         #[schema(no_recursion)]
+        #[schema(min_items = 1, max_items = 16)]
         inputs: Vec<PlanSchema>,
     },
     /// The best in the order of a reranker that was added by name.
     Rerank {
         /// Its name.
+        #[schema(min_length = 1)]
         reranker: String,
         /// How many it looks at, 1 to 1000; 30 if left out.
+        #[schema(minimum = 1, maximum = 1000, nullable = false)]
         candidates: Option<usize>,
         /// What it looks at.
         #[schema(no_recursion)]
@@ -65,8 +77,10 @@ pub(in crate::http) enum PlanSchema {
     /// The best chosen so that they do not repeat each other.
     Diversify {
         /// How much relevance counts beside novelty, 0 to 1; 0.7 if left out.
+        #[schema(minimum = 0, maximum = 1, nullable = false)]
         lambda: Option<f32>,
         /// How many to choose among, 1 to 1000; 50 if left out.
+        #[schema(minimum = 1, maximum = 1000, nullable = false)]
         candidates: Option<usize>,
         /// What to choose from.
         #[schema(no_recursion)]
@@ -91,6 +105,7 @@ pub(in crate::http) enum PlanSchema {
     /// Only the best.
     Limit {
         /// How many at most.
+        #[schema(minimum = 1, maximum = 10_000)]
         hits: usize,
         /// What to choose from.
         #[schema(no_recursion)]
@@ -113,6 +128,7 @@ pub(in crate::http) enum MatchingSchema {
     /// Any of the words, and what is written nearly like one of more than four letters.
     Fuzzy {
         /// How many letters may differ, 1 or 2; 1 if left out.
+        #[schema(minimum = 1, maximum = 2, nullable = false)]
         edits: Option<u8>,
     },
 }
@@ -123,8 +139,10 @@ pub(in crate::http) enum MatchingSchema {
 #[schema(as = Boosts)]
 pub(in crate::http) struct BoostsSchema {
     /// In its text, 0 to 100.
+    #[schema(minimum = 0, maximum = 100, nullable = false)]
     text: Option<f32>,
     /// In its title and headings, 0 to 100.
+    #[schema(minimum = 0, maximum = 100, nullable = false)]
     context: Option<f32>,
 }
 
@@ -137,8 +155,10 @@ pub(in crate::http) enum ExpansionSchema {
     /// To chunks before and after it, at most 200 together.
     Neighbours {
         /// How many before it; 0 if left out.
+        #[schema(minimum = 0, maximum = 200, nullable = false)]
         before: Option<usize>,
         /// How many after it; 0 if left out.
+        #[schema(minimum = 0, maximum = 200, nullable = false)]
         after: Option<usize>,
     },
     /// To the section it stands in.
@@ -154,6 +174,7 @@ pub(in crate::http) enum FusionSchema {
     /// The share is `1 / (k + rank)`.
     Rrf {
         /// Damps the difference between the first ranks; 60 if left out.
+        #[schema(minimum = 0, nullable = false)]
         k: Option<f32>,
     },
     /// Scores relative to the input's best, from the lowest its method can give.

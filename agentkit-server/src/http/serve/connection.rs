@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use agentkit_core::Error;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,8 +22,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
+use super::explained::Explained;
 use super::patient::Patient;
+use crate::http::problem::{Problem, ProblemKind};
 use crate::http::state::{AppState, Limits};
+use crate::http::trace;
 
 /// Most headers of a request over HTTP/1.1.
 const MAX_HEADERS: usize = 64;
@@ -85,7 +90,9 @@ async fn first(
         .header_read_timeout(limits.header_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
-    let stream = TokioIo::new(Patient::new(stream, limits.write_timeout));
+    let refusing = state.clone();
+    let explain = Box::new(move |status, date: &str| refused(&refusing, status, date));
+    let stream = TokioIo::new(Explained::new(Patient::new(stream, limits.write_timeout), explain));
     let served = builder.serve_connection(stream, TowerToHyperService::new(router)).with_upgrades();
     let mut served = std::pin::pin!(served);
     tokio::select! {
@@ -95,6 +102,23 @@ async fn first(
             served.await
         }
     }
+}
+
+/// The answer to what is no request, as a whole.
+fn refused(state: &AppState, status: StatusCode, date: &str) -> Bytes {
+    let problem = if status == StatusCode::BAD_REQUEST {
+        Problem::new(
+            ProblemKind::InvalidInput,
+            "this is no request of HTTP/1.1: its first line or a header is malformed",
+        )
+    } else {
+        let detail = format!(
+            "the first line and the headers may have {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers at most"
+        );
+        Problem::new(ProblemKind::HeadTooLarge, detail)
+    };
+    state.metrics().problem(problem.kind().name());
+    trace::without_request(&problem, date)
 }
 
 async fn second(

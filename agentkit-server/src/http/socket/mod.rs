@@ -33,6 +33,7 @@ const BUFFER_BYTES: usize = 4 * 1024;
     get,
     path = "/chat/ws",
     tag = "chat",
+    security(()),
     responses(
         (status = 101, description = "The connection is a WebSocket from now on"),
         (status = "default", description = "A problem", body = super::problem::ProblemDocument,

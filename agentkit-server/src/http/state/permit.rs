@@ -55,7 +55,8 @@ pub(in crate::http) struct Caller {
 }
 
 impl Caller {
-    fn owner(&self) -> Owner {
+    /// Whose it is, whatever they ask for.
+    pub(in crate::http) fn owner(&self) -> Owner {
         Owner { tenant: self.principal.tenant.clone(), person: self.pseudonym.clone() }
     }
 }

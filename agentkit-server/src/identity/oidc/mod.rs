@@ -40,7 +40,7 @@ pub struct OidcOptions {
     pub role_claim: String,
     /// The algorithms that count.
     pub algorithms: Vec<String>,
-    /// How long the provider's keys are used before they are fetched again.
+    /// How long a key may count after the provider took it back.
     pub refresh: Duration,
     /// What the provider calls the page, as a public client; without it the page takes no sign-in at the provider.
     pub client_id: Option<String>,

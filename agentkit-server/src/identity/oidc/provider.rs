@@ -1,6 +1,7 @@
 //! A provider's signing keys: found by discovery, kept for a while, fetched again when they are missed.
 //!
-//! One fetch at a time, and no more than one a second whatever tokens come. A token whose key is not known waits for
+//! One fetch at a time, and no more than one a second whatever tokens come, unless keys are to be fetched more often. They
+//! are fetched again aside when half of their time is over, so that under load a key that was taken back never counts for all of it. A token whose key is not known waits for
 //! the next fetch, so a key that was rotated in is found at once; only a token whose key is still missing after a fetch
 //! that began later than the token came is refused. While the provider cannot be reached, known keys go on for an hour.
 
@@ -82,10 +83,10 @@ impl Provider {
         let came = Instant::now();
         match self.look(kid, algorithm)? {
             (Some(key), Some(age)) if age < STALE => {
-                if age >= 2 * self.refresh && self.fetch_if_rested().await {
+                if age >= self.refresh && self.fetch_if_rested().await {
                     return Ok(self.look(kid, algorithm)?.0);
                 }
-                if age >= self.refresh {
+                if age >= self.refresh / 2 {
                     self.refresh_aside();
                 }
                 Ok(Some(key))
@@ -116,7 +117,7 @@ impl Provider {
         let provider = self.clone();
         tokio::spawn(async move {
             let Ok(last) = provider.fetching.try_lock() else { return };
-            if last.is_some_and(|last| last.elapsed() < PAUSE) {
+            if last.is_some_and(|last| last.elapsed() < PAUSE.min(provider.refresh / 2)) {
                 return;
             }
             if let Err(error) = provider.fetch_while(last).await {
