@@ -168,7 +168,7 @@ pub(super) struct DeleteMatching {
     pub(super) dry_run: Option<bool>,
     /// Which collection to delete from; `default` if left out.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<super::schema::NameSchema>)]
     pub(super) collection: Option<CollectionName>,
 }
 
