@@ -39,6 +39,7 @@ impl SourceKind {
 
 /// A heading of the source text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Heading {
     /// Byte offset in the source text where the heading's section begins.
     pub offset: usize,

@@ -39,6 +39,7 @@ impl Span {
 /// assert_eq!((mark.offset, mark.page, mark.row), (120, Some(2), None));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Mark {
     /// Byte offset in the source text.

@@ -80,7 +80,7 @@ impl Client {
                 done.turns.push(trace.clone());
                 done.records.push((trace, "POST /feedback"));
             }
-            if n % 4 == 3 && !self.delete(&format!("{name}-{}", n - 1)).await {
+            if n % 2 == 1 && !self.delete(&format!("{name}-{}", n - 1)).await {
                 return;
             }
         }
@@ -194,7 +194,7 @@ fn kill_and_start(runtime: &Runtime, folder: &Folder, mut server: Server, client
                 assert!(!keys.is_finished(), "a key could not be made");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::sleep(Duration::from_millis(fastrand::u64(..200))).await;
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(..1000))).await;
             server.kill();
             over.store(true, Ordering::SeqCst);
             for client in writing {
