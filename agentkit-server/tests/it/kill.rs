@@ -1,7 +1,5 @@
 //! `kill -9` while many clients write: what was acknowledged is there, and the audit trail is whole.
 
-#![expect(clippy::print_stdout, reason = "the test says how much survived")]
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
