@@ -30,6 +30,11 @@ impl Timestamp {
         Self(self.0.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// Twelve hexadecimal digits that are greater for later moments.
+    pub(crate) fn sortable(self) -> String {
+        format!("{:012x}", self.0)
+    }
+
     /// Whole seconds since 1970.
     #[must_use]
     pub fn seconds(self) -> u64 {

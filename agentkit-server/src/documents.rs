@@ -1,6 +1,6 @@
 //! What the service needs of a store of documents, and the forms in which it hands documents out.
 
-use agentkit_core::{CollectionName, DocumentId, Metadata, Result, RunContext, TenantScope};
+use agentkit_core::{CollectionName, DocumentId, Filter, Metadata, Result, RunContext, TenantScope};
 use agentkit_rag::{SourceDocument, SourceKind};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,20 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
         ctx: &RunContext,
     ) -> Result<Vec<DocumentEntry>>;
+
+    /// The ids of the documents that match `filter`, in order.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Invalid input if the filter is malformed; corrupt, unavailable, or stopped.
+    async fn matching(
+        &self,
+        scope: &TenantScope,
+        filter: &Filter,
+        ctx: &RunContext,
+    ) -> Result<Vec<DocumentId>>;
 
     /// The collections of the scope's tenant that were ever written to, by name.
     ///

@@ -6,8 +6,8 @@ use agentkit_core::model::openai::{OpenAiModel, OpenAiOptions};
 use agentkit_core::telemetry::Traced;
 use agentkit_core::testing::HashingEmbedder;
 use agentkit_core::{
-    Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Memory, Reranker, Result,
-    Retriever, RunContext, Searcher, TenantScope,
+    Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Filter, Memory, Reranker,
+    Result, Retriever, RunContext, Searcher, TenantScope,
 };
 use agentkit_rag::answer::{ExtractiveModel, RagAgent, Support};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
@@ -261,6 +261,12 @@ async fn local(
     Ok(Arc::new(ctx.run(LocalChat::load_with(file, options)).await?))
 }
 
+/// The extension of a file of this name, if files of this kind can be read.
+pub(crate) fn extension_of(name: &str) -> Option<&str> {
+    let (_, extension) = name.rsplit_once('.')?;
+    load::Loaders::default().for_format(extension).is_some().then_some(extension)
+}
+
 /// Makes a document of the bytes of a file, whose format is an extension or a media type.
 pub(crate) fn load_bytes(id: &DocumentId, format: &str, bytes: &[u8]) -> Result<SourceDocument> {
     load::load_bytes(id.as_str(), format, bytes)
@@ -302,6 +308,15 @@ impl DocumentStore for IndexedDocuments {
         ctx: &RunContext,
     ) -> Result<Vec<DocumentEntry>> {
         Ok(self.0.list(scope, after, limit, ctx).await?.into_iter().map(entry).collect())
+    }
+
+    async fn matching(
+        &self,
+        scope: &TenantScope,
+        filter: &Filter,
+        ctx: &RunContext,
+    ) -> Result<Vec<DocumentId>> {
+        self.0.matching(scope, filter, ctx).await
     }
 
     async fn collections(&self, scope: &TenantScope, ctx: &RunContext) -> Result<Vec<CollectionName>> {

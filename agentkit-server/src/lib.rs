@@ -24,6 +24,7 @@ mod engine;
 mod holder;
 pub mod http;
 pub mod identity;
+mod jobs;
 mod mcp;
 mod people;
 mod personal;

@@ -4,7 +4,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use agentkit_core::testing::{HashingEmbedder, MemoryRetriever, WindowMemory};
-use agentkit_core::{CollectionName, DocumentId, ErrorKind, MemoryState, Result, RunContext, TenantScope};
+use agentkit_core::{
+    CollectionName, DocumentId, ErrorKind, Filter, MemoryState, Result, RunContext, TenantScope,
+};
 use agentkit_rag::SourceDocument;
 use agentkit_rag::answer::{ExtractiveModel, RagAgent};
 use agentkit_server::config::{Config, Flags};
@@ -53,6 +55,10 @@ impl DocumentStore for NoDocuments {
         _: usize,
         _: &RunContext,
     ) -> Result<Vec<DocumentEntry>> {
+        Ok(Vec::new())
+    }
+
+    async fn matching(&self, _: &TenantScope, _: &Filter, _: &RunContext) -> Result<Vec<DocumentId>> {
         Ok(Vec::new())
     }
 

@@ -27,6 +27,7 @@ pub use self::rewrite::{Hyde, ModelRewriter, MultiQuery, QueryRewriter, Rewritin
 pub use self::searcher::{Searcher, search_by_parts};
 pub use self::tool::RetrieverTool;
 use crate::context::RunContext;
+use crate::embed::Embedding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, DocumentId};
 use crate::scope::TenantScope;
@@ -260,13 +261,16 @@ pub struct SearchResponse {
     /// What was searched for in place of the question; empty if it was the question itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queries: Vec<String>,
+    /// The embedding of the question as it was searched for, from a retriever that made one; it spares another the work.
+    #[serde(skip)]
+    pub vector: Option<Embedding>,
 }
 
 impl SearchResponse {
     /// An answer of these hits.
     #[must_use]
     pub fn new(hits: Vec<Hit>, matches: u64, generation: u64) -> Self {
-        Self { hits, matches, generation, queries: Vec::new() }
+        Self { hits, matches, generation, queries: Vec::new(), vector: None }
     }
 }
 

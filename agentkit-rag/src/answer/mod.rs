@@ -7,6 +7,8 @@
 
 mod agent;
 mod cite;
+#[cfg(test)]
+mod counting;
 mod extractive;
 mod history;
 mod pack;
@@ -16,6 +18,7 @@ mod sentence;
 mod support;
 mod terms;
 mod values;
+mod vectors;
 
 pub use agent::RagAgent;
 pub use extractive::ExtractiveModel;

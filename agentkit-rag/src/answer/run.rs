@@ -2,8 +2,8 @@
 
 use agentkit_core::{
     AgentEventKind, AgentInput, ChatEvent, ChatRequest, Conversation, Emitter, Error, ErrorKind,
-    FinishReason, Hit, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SessionKey,
-    Source,
+    FinishReason, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SearchResponse,
+    SessionKey, Source,
 };
 
 use super::REFUSAL;
@@ -109,7 +109,7 @@ impl Run {
             .conversation(Conversation::new(said));
         request.filter.clone_from(&self.input.filter);
         let response = self.agent.searcher().search(&request, &self.ctx).await?;
-        let doubtful = self.is_doubtful(&request, &response.hits).await?;
+        let doubtful = self.is_doubtful(&request, &response).await?;
         let query = response.queries.into_iter().max_by_key(String::len).unwrap_or(request.text);
         let packed = pack(response.hits, self.passage_budget(history));
         let source = |(number, (passage, score))| Source { number, passage, score };
@@ -117,10 +117,9 @@ impl Run {
     }
 
     /// Whether there is a judge who finds too little support.
-    async fn is_doubtful(&self, request: &SearchRequest, hits: &[Hit]) -> Result<bool> {
+    async fn is_doubtful(&self, asked: &SearchRequest, found: &SearchResponse) -> Result<bool> {
         let Some(judge) = &self.agent.support else { return Ok(false) };
-        let support = judge.of(&request.text, &request.conversation, hits, &self.ctx).await?;
-        Ok(support.is_some_and(|support| support < judge.threshold()))
+        Ok(!judge.suffices(asked, found, &self.ctx).await?)
     }
 
     /// Tokens the passages may have beside everything else the model is given.

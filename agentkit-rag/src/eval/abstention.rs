@@ -136,7 +136,7 @@ pub async fn evaluate_support(
         let is_answerable = question.answerable;
         async move {
             let found = retriever.search(&request, ctx).await?;
-            let support = judge.of(&request.text, &request.conversation, &found.hits, ctx).await?;
+            let support = judge.of(&request, &found, ctx).await?;
             Ok((is_answerable, support.map_or(f64::INFINITY, f64::from)))
         }
     };

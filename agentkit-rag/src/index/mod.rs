@@ -48,8 +48,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agentkit_core::{
-    CollectionName, DocumentId, EmbedSide, Embedder, Error, ErrorKind, Expansion, Filter, Hit, Metadata,
-    Result, Retriever, RunContext, SearchRequest, SearchResponse, TenantScope, search_by_parts,
+    CollectionName, DocumentId, EmbedSide, Embedder, Embedding, Error, ErrorKind, Expansion, Filter, Hit,
+    Metadata, Result, Retriever, RunContext, SearchRequest, SearchResponse, TenantScope, search_by_parts,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -334,12 +334,27 @@ impl Index {
     ) -> Result<u64> {
         filter.validate()?;
         self.shared.check_writable()?;
+        let ids = self.matching(scope, filter, ctx).await?;
+        if ids.is_empty() { Ok(0) } else { self.delete(scope, &ids, ctx).await }
+    }
+
+    /// The ids of the documents that match `filter`, in order.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// Invalid input if the filter is malformed; stopped, corrupt or unavailable.
+    pub async fn matching(
+        &self,
+        scope: &TenantScope,
+        filter: &Filter,
+        ctx: &RunContext,
+    ) -> Result<Vec<DocumentId>> {
+        filter.validate()?;
         let filter = filter.clone();
         let ids = self.read(scope, ctx, move |snapshot| snapshot.documents_matching(&filter)).await?;
-        match ids {
-            Some(ids) if !ids.is_empty() => self.delete(scope, &ids, ctx).await,
-            _ => Ok(0),
-        }
+        Ok(ids.unwrap_or_default())
     }
 
     /// Deletes documents and waits until nothing of their text, words or vectors is left in the index's files;
@@ -499,14 +514,14 @@ async fn query_vector(
     embedder: &dyn Embedder,
     request: &SearchRequest,
     ctx: &RunContext,
-) -> Result<Option<Vec<f32>>> {
+) -> Result<Option<Embedding>> {
     if !request.plan.needs_embedding() {
         return Ok(None);
     }
     let texts = vec![request.text.clone()];
     let vectors = ctx.run(embedder.embed(EmbedSide::Query, texts, ctx)).await?;
     let vector = vectors.into_iter().next().ok_or_else(|| Error::internal("the embedder gave no vector"))?;
-    Ok(Some(vector.into_vec()))
+    Ok(Some(vector))
 }
 
 fn contended() -> Error {
@@ -535,7 +550,8 @@ impl Retriever for Index {
         let familiarity = vector.as_ref().map_or(1.0, |_| edition.embedder.familiarity(&request.text));
         let (shared, request, snapshot) = (self.shared.clone(), request.clone(), partition.snapshot());
         ctx.run_blocking(move |ctx| {
-            let vector = vector.map(|vector| dense::unit(vector, &snapshot.vectors)).transpose();
+            let embedding = vector.clone();
+            let vector = vector.map(|vector| dense::unit(vector.into_vec(), &snapshot.vectors)).transpose();
             let vector = vector.map_err(|problem| {
                 Error::invalid_input(format!(
                     "the query cannot be embedded: the vector is unusable, {problem}"
@@ -543,7 +559,9 @@ impl Retriever for Index {
             })?;
             let vector = vector.as_deref();
             let search = Search { snapshot: &snapshot, vector, familiarity, request: &request, ctx };
-            contained(&shared.root.path, || search.run())
+            let mut response = contained(&shared.root.path, || search.run())?;
+            response.vector = embedding;
+            Ok(response)
         })
         .await
     }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use agentkit_core::testing::{HashingEmbedder, ScriptedModel};
 use agentkit_core::{
     Agent, AgentEventKind, AgentInput, Capabilities, ChatEvent, ChatModel, ChatRequest, ChatStream, ChunkId,
-    Conversation, DocumentId, EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, ErrorKind,
-    Explanation, FinishReason, Hit, Leg, LegExplanation, Locator, Memory, Message, Metadata, ModelInfo,
-    ModelRewriter, Outcome, Part, Passage, PassageCitation, Result, Retriever, Role, RunContext,
-    SearchRequest, SearchResponse, SessionId, SessionKey, SessionSummary, Span, TenantScope, Usage, complete,
+    DocumentId, EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, ErrorKind, Explanation,
+    FinishReason, Hit, Leg, LegExplanation, Locator, Memory, Message, Metadata, ModelInfo, ModelRewriter,
+    Outcome, Part, Passage, PassageCitation, Result, Retriever, Role, RunContext, SearchRequest,
+    SearchResponse, SessionId, SessionKey, SessionSummary, Span, TenantScope, Usage, complete,
 };
 use agentkit_rag::answer::{ExtractiveModel, REFUSAL, RagAgent, Support};
 use async_trait::async_trait;
@@ -433,18 +433,15 @@ async fn too_little_support_is_refused_and_the_nearest_passages_are_cited() {
 }
 
 #[tokio::test]
-async fn only_questions_that_stand_alone_and_whose_words_are_known_are_judged() {
-    let judge = Support::new(Arc::new(HashingEmbedder::new()));
+async fn questions_whose_words_are_not_known_are_not_judged() {
     let ctx = RunContext::new();
-    let hits = Scored(0.4).search(&SearchRequest::new(TenantScope::local(), "tea"), &ctx).await.unwrap().hits;
-    let alone = Conversation::default();
-    let support = judge.of("green tea", &alone, &hits, &ctx).await.unwrap().unwrap();
+    let request = SearchRequest::new(TenantScope::local(), "green tea");
+    let found = Scored(0.4).search(&request, &ctx).await.unwrap();
+    let judge = Support::new(Arc::new(HashingEmbedder::new()));
+    let support = judge.of(&request, &found, &ctx).await.unwrap().unwrap();
     assert!((0.4..=1.7).contains(&support), "{support}");
-    let before = Conversation::new(vec![Message::user("Is tea good?")]);
-    assert_eq!(judge.of("and green?", &before, &hits, &ctx).await.unwrap(), None);
-    assert_eq!(judge.of("green tea", &alone, &[], &ctx).await.unwrap(), None);
     let foreign = Support::new(Arc::new(Foreign(HashingEmbedder::new())));
-    assert_eq!(foreign.of("green tea", &alone, &hits, &ctx).await.unwrap(), None);
+    assert_eq!(foreign.of(&request, &found, &ctx).await.unwrap(), None);
 }
 
 /// Knows hardly a word.

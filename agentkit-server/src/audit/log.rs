@@ -4,7 +4,7 @@
 //! task of its own, so that nobody's leaving loses another's record. Other processes may append to the same chains:
 //! a commit is made only if the end of the chain is still where it was, else it is made anew behind theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +28,12 @@ const BATCH: usize = 256;
 const ATTEMPTS: usize = 20;
 /// How long writing a batch may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What people get answers by.
+const ANSWERS: [&str; 5] =
+    ["POST /chat", "MESSAGE /chat/ws", "POST /mcp", "POST /v1/chat/completions", "POST /v1/responses"];
+/// The outcome of a request that was answered.
+const ANSWERED: u16 = 200;
 
 /// The audit trails of all tenants; cheap to clone.
 #[derive(Clone)]
@@ -151,6 +157,28 @@ impl AuditLog {
         self.list(scope, last.saturating_sub(limit as u64), limit, ctx).await
     }
 
+    /// Whether `actor` was given an answer in the trace `trace_id` of which there is a record.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn has_answered(
+        &self,
+        scope: &TenantScope,
+        (actor, trace_id): (&str, &str),
+        ctx: &RunContext,
+    ) -> Result<bool> {
+        let id = answer_id(actor, trace_id);
+        if self.0.store.get(&answers(scope), &id, ctx).await?.is_some() {
+            return Ok(true);
+        }
+        // It may have been noted a moment ago.
+        self.flush().await;
+        Ok(self.0.store.get(&answers(scope), &id, ctx).await?.is_some())
+    }
+
     /// Checks every record of every tenant.
     ///
     /// # Cancel safety
@@ -259,6 +287,8 @@ impl Shared {
             None => (Ends::new(), StateCondition::Absent),
         };
         let mut changes = Vec::with_capacity(waiting.len() + 1);
+        let answered: BTreeSet<_> = waiting.iter().filter_map(|waiting| answer_of(&waiting.event)).collect();
+        changes.extend(answered.into_iter().map(|id| StateChange::put(answers(&scope), id, "")));
         for waiting in waiting {
             let record = ends.append(waiting.at, waiting.event.clone())?;
             let put = StateChange::put(links(&scope), chain::id(record.seq), records::encode(&record)?);
@@ -345,6 +375,8 @@ impl Shared {
         ends.cut(&last.value);
         let mut changes: Vec<_> =
             old.iter().map(|kept| StateChange::delete(links(scope), kept.id.as_str())).collect();
+        let answered: BTreeSet<_> = old.iter().filter_map(|kept| answer_of(&kept.value.event)).collect();
+        changes.extend(answered.into_iter().map(|id| StateChange::delete(answers(scope), id)));
         let end = StateChange::put(chains(), scope.tenant().as_str(), records::encode(&ends)?);
         changes.push(end.when(StateCondition::Revision(kept.revision)));
         self.store.commit(changes, ctx).await?;
@@ -370,6 +402,21 @@ fn tell(tenants: Tenants, written: &Result<()>) {
         // Nobody may be waiting for a record that was only noted.
         let _ = waiting.done.send(told);
     }
+}
+
+/// By which id an answer is found that the event tells of; none if it tells of another thing.
+fn answer_of(event: &AuditEvent) -> Option<String> {
+    let is_answer = event.outcome == ANSWERED && ANSWERS.contains(&event.action.as_str());
+    is_answer.then(|| answer_id(&event.actor, &event.trace_id))
+}
+
+fn answer_id(actor: &str, trace_id: &str) -> String {
+    format!("{actor}/{trace_id}")
+}
+
+/// Who was given which answer, as long as there is a record of it.
+fn answers(scope: &TenantScope) -> StateSpace {
+    StateSpace::of_tenant("answers", scope)
 }
 
 /// The records of a chain.

@@ -13,6 +13,10 @@
 //! | `max_connections` | `AGENTKIT_MAX_CONNECTIONS` | connections open at once, 10,000 |
 //! | `header_timeout_seconds` | `AGENTKIT_HEADER_TIMEOUT_SECONDS` | longest wait for the head of a request, 20 |
 //! | `write_timeout_seconds` | `AGENTKIT_WRITE_TIMEOUT_SECONDS` | longest wait for a client that does not read, 30 |
+//! | `kept_runs` | `AGENTKIT_KEPT_RUNS` | resumable runs of a tenant that are kept at once, 64 |
+//! | `kept_run_seconds` | `AGENTKIT_KEPT_RUN_SECONDS` | how long one is kept after its end, 300 |
+//! | `max_sockets` | `AGENTKIT_MAX_SOCKETS` | `WebSockets` open at once, 10,000 |
+//! | `socket_idle_seconds` | `AGENTKIT_SOCKET_IDLE_SECONDS` | how long one may be open with nothing asked, 600 |
 //! | `rate.user_requests_per_minute` | `AGENTKIT_RATE__USER_REQUESTS_PER_MINUTE` | requests of one user |
 //! | `rate.tenant_requests_per_minute` | `AGENTKIT_RATE__TENANT_REQUESTS_PER_MINUTE` | requests of a tenant |
 //! | `rate.user_tokens_per_day` | `AGENTKIT_RATE__USER_TOKENS_PER_DAY` | model tokens of one user |
@@ -22,7 +26,9 @@
 //! | `oidc.tenant_claim` | `AGENTKIT_OIDC__TENANT_CLAIM` | the claim that names the tenant, `tenant_id` |
 //! | `oidc.role_claim` | `AGENTKIT_OIDC__ROLE_CLAIM` | the claim that names the roles, `roles` |
 //! | `oidc.algorithms` | `AGENTKIT_OIDC__ALGORITHMS` | what its tokens may be signed by, `["RS256", "ES256"]` |
-//! | `oidc.refresh_seconds` | `AGENTKIT_OIDC__REFRESH_SECONDS` | how long its keys are used before they are fetched again, 300 |
+//! | `oidc.client_id` | `AGENTKIT_OIDC__CLIENT_ID` | what it calls the page, as a client without a secret; people sign in there with it |
+//! | `oidc.scope` | `AGENTKIT_OIDC__SCOPE` | what the page asks it for, `openid` |
+//! | `oidc.refresh_seconds` | `AGENTKIT_OIDC__REFRESH_SECONDS` | how long a key may count after the provider took it back, 60 |
 //! | `chat.kind` | `AGENTKIT_CHAT__KIND` | `openai` for such a service, or `local` for a model in this process |
 //! | `chat.base_url` | `AGENTKIT_CHAT__BASE_URL` | an OpenAI-compatible service that writes the answers |
 //! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model; of a local one a GGUF file, a folder that holds one, or `smollm2` |
@@ -215,6 +221,7 @@ impl Config {
             ("audit_retention_days", (self.limits.audit_retention.as_secs() / DAY).into()),
         ];
         entries.extend(self.wire_entries());
+        entries.extend(self.kept_entries());
         entries.extend(self.model.as_deref().map(|model| ("model", folder(model))));
         entries.extend(self.rate_entries());
         entries.extend(self.telemetry.entries());
@@ -234,6 +241,16 @@ impl Config {
         ]
     }
 
+    fn kept_entries(&self) -> [(&'static str, serde_json::Value); 4] {
+        let Limits { kept_runs, kept_run_time, max_sockets, socket_idle, .. } = self.limits;
+        [
+            ("kept_runs", kept_runs.into()),
+            ("kept_run_seconds", kept_run_time.as_secs().into()),
+            ("max_sockets", max_sockets.into()),
+            ("socket_idle_seconds", socket_idle.as_secs().into()),
+        ]
+    }
+
     fn rate_entries(&self) -> impl Iterator<Item = (&'static str, serde_json::Value)> {
         let rates = self.limits.rates;
         let entries = [
@@ -246,15 +263,18 @@ impl Config {
     }
 }
 
-fn oidc_entries(oidc: &OidcOptions) -> [(&'static str, serde_json::Value); 6] {
-    [
+fn oidc_entries(oidc: &OidcOptions) -> Vec<(&'static str, serde_json::Value)> {
+    let client_id = oidc.client_id.clone().map(|id| ("oidc.client_id", id.into()));
+    let others = [
         ("oidc.issuer", oidc.issuer.clone().into()),
         ("oidc.audience", oidc.audience.clone().into()),
         ("oidc.tenant_claim", oidc.tenant_claim.clone().into()),
         ("oidc.role_claim", oidc.role_claim.clone().into()),
         ("oidc.algorithms", oidc.algorithms.clone().into()),
         ("oidc.refresh_seconds", oidc.refresh.as_secs().into()),
-    ]
+        ("oidc.scope", oidc.scope.clone().into()),
+    ];
+    others.into_iter().chain(client_id).collect()
 }
 
 fn limits(reader: &mut Reader) -> Limits {
@@ -274,8 +294,25 @@ fn limits(reader: &mut Reader) -> Limits {
     }
     limits.header_timeout = seconds(reader, "header_timeout_seconds", 3600).unwrap_or(limits.header_timeout);
     limits.write_timeout = seconds(reader, "write_timeout_seconds", 3600).unwrap_or(limits.write_timeout);
+    kept(reader, &mut limits);
     limits.rates = rates(reader);
     limits
+}
+
+/// The limits of what outlives a request.
+fn kept(reader: &mut Reader, limits: &mut Limits) {
+    if let Some(most) = reader.within("kept_runs", 1, 256) {
+        limits.kept_runs = usize::try_from(most).unwrap_or(usize::MAX);
+    }
+    if let Some(seconds) = reader.within("kept_run_seconds", 1, DAY) {
+        limits.kept_run_time = Duration::from_secs(seconds);
+    }
+    if let Some(most) = reader.within("max_sockets", 1, 1_000_000) {
+        limits.max_sockets = usize::try_from(most).unwrap_or(usize::MAX);
+    }
+    if let Some(seconds) = reader.within("socket_idle_seconds", 1, DAY) {
+        limits.socket_idle = Duration::from_secs(seconds);
+    }
 }
 
 fn rates(reader: &mut Reader) -> Rates {
@@ -293,6 +330,8 @@ fn oidc(reader: &mut Reader) -> Option<OidcOptions> {
     let audience: Option<String> = reader.value("oidc.audience");
     let (tenant_claim, role_claim) = (reader.value("oidc.tenant_claim"), reader.value("oidc.role_claim"));
     let algorithms = reader.value("oidc.algorithms");
+    let (client_id, scope): (Option<String>, Option<String>) =
+        (reader.value("oidc.client_id"), reader.value("oidc.scope"));
     let refresh = reader.within("oidc.refresh_seconds", 1, DAY).map(Duration::from_secs);
     let (Some(issuer), Some(audience)) = (issuer, audience) else {
         if reader.has("oidc") {
@@ -305,6 +344,8 @@ fn oidc(reader: &mut Reader) -> Option<OidcOptions> {
     options.role_claim = role_claim.unwrap_or(options.role_claim);
     options.algorithms = algorithms.unwrap_or(options.algorithms);
     options.refresh = refresh.unwrap_or(options.refresh);
+    options.client_id = client_id.filter(|id| !id.is_empty());
+    options.scope = scope.unwrap_or(options.scope);
     if let Err(error) = Oidc::new(options.clone()) {
         reader.problem(format!("oidc: {}", error.message()));
     }

@@ -4,14 +4,15 @@ use agentkit_core::{DocumentId, Error, RunContext, TenantScope};
 use agentkit_rag::{SourceDocument, SourceKind};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 
 use super::admit::Run;
 use super::body::{
-    Addressed, MAX_DOCUMENT_BYTES, Parameters, Raw, from_json, is_json, media_type, without_nul,
+    Addressed, Json, MAX_DOCUMENT_BYTES, Parameters, Raw, from_json, is_json, media_type, without_nul,
 };
 use super::problem::{Problem, ProblemKind};
-use super::state::{Permit, Read, Write};
-use super::wire::{DocumentPage, InCollection, ListDocuments, PutDocument};
+use super::state::{AuditTarget, Permit, Read, Write};
+use super::wire::{DeleteMatching, Deleted, DocumentPage, InCollection, ListDocuments, PutDocument};
 use crate::documents::{Document, Upserted};
 
 /// Documents of a page of the list.
@@ -55,7 +56,7 @@ pub(super) async fn put(
 }
 
 /// Stores a document as its sender's, who is its uploader if that succeeds.
-async fn store(
+pub(super) async fn store(
     permit: &Permit<Write>,
     scope: &TenantScope,
     document: SourceDocument,
@@ -117,9 +118,44 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let (scope, ids) = (permit.scope(collection)?, [id]);
     let deleted = run.ctx.run(permit.documents().delete(&scope, &ids, &run.ctx)).await?;
+    run.ctx.run(permit.personal().removed(&scope, &ids, &run.ctx)).await?;
     let [id] = &ids;
-    run.ctx.run(permit.personal().removed(&scope, id, &run.ctx)).await?;
     if deleted == 0 { Err(no_such_document(id).into()) } else { Ok(StatusCode::NO_CONTENT) }
+}
+
+/// Deletes the documents that match a filter, or with `dry_run` says how many that would be.
+///
+/// All of them are deleted, or none. Documents that are stored meanwhile may or may not be among them.
+#[utoipa::path(
+    post,
+    path = "/delete",
+    tag = "documents",
+    request_body = DeleteMatching,
+    responses(
+        (status = 200, description = "They are deleted, or counted", body = Deleted),
+        (status = "default", description = "A problem", body = super::problem::ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn delete_matching(
+    permit: Permit<Write>,
+    run: Run,
+    Json(request): Json<DeleteMatching>,
+) -> Result<Response, Problem> {
+    let scope = permit.scope(request.collection)?;
+    let (documents, ctx) = (permit.documents(), &run.ctx);
+    let ids = ctx.run(documents.matching(&scope, &request.filter, ctx)).await?;
+    let (matched, dry_run) = (ids.len() as u64, request.dry_run.unwrap_or_default());
+    let mut deleted = 0;
+    if !dry_run && !ids.is_empty() {
+        deleted = ctx.run(documents.delete(&scope, &ids, ctx)).await?;
+        ctx.run(permit.personal().removed(&scope, &ids, ctx)).await?;
+    }
+    let (would, count) = if dry_run { ("would delete ", matched) } else { ("", deleted) };
+    let target = AuditTarget(format!("{would}{count} documents of {}", scope.collection()));
+    let mut response = axum::Json(Deleted { matched, deleted, dry_run }).into_response();
+    response.extensions_mut().insert(target);
+    Ok(response)
 }
 
 /// The documents by id, in pages.
@@ -173,7 +209,7 @@ fn read(id: &DocumentId, headers: &HeaderMap, body: &Bytes) -> Result<SourceDocu
     Ok(document)
 }
 
-fn from_request(id: &DocumentId, request: PutDocument) -> Result<SourceDocument, Error> {
+pub(super) fn from_request(id: &DocumentId, request: PutDocument) -> Result<SourceDocument, Error> {
     let mut document = match (request.kind, request.headings) {
         (SourceKind::Markdown, None) => {
             crate::engine::load_bytes(id, "text/markdown", request.text.as_bytes())?
@@ -193,7 +229,7 @@ fn from_request(id: &DocumentId, request: PutDocument) -> Result<SourceDocument,
     Ok(document)
 }
 
-fn from_file(id: &DocumentId, format: &str, body: &Bytes) -> Result<SourceDocument, Problem> {
+pub(super) fn from_file(id: &DocumentId, format: &str, body: &Bytes) -> Result<SourceDocument, Problem> {
     crate::engine::load_bytes(id, format, body).map_err(|error| match error.kind() {
         agentkit_core::ErrorKind::Unsupported => {
             let detail = format!("{}; or send JSON with content-type application/json", error.message());
@@ -203,7 +239,8 @@ fn from_file(id: &DocumentId, format: &str, body: &Bytes) -> Result<SourceDocume
     })
 }
 
-fn check(document: &SourceDocument) -> Result<(), Problem> {
+/// Refuses what cannot be kept.
+pub(super) fn check(document: &SourceDocument) -> Result<(), Problem> {
     let text = &document.source_text;
     if text.len() > MAX_DOCUMENT_BYTES {
         let detail =

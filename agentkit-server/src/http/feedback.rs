@@ -37,7 +37,13 @@ pub(super) async fn give(
     Json(given): Json<GiveFeedback>,
 ) -> Result<axum::Json<Feedback>, Problem> {
     check(&given)?;
-    let GiveFeedback { turn, session_id, rating, reason, comment } = given;
+    let turn = given.turn.to_ascii_lowercase();
+    if !run.ctx.run(permit.was_answered(&turn, &run.ctx)).await? {
+        let message =
+            format!("there is no answer to you with the trace_id {turn:?}, or no record of it any more");
+        return Err(Error::not_found(message).into());
+    }
+    let GiveFeedback { session_id, rating, reason, comment, .. } = given;
     let feedback = Feedback { turn, session_id, rating, reason, comment, at: permit.now() };
     let personal = permit.personal();
     run.ctx.run(personal.rate(&feedback, &run.ctx)).await?;

@@ -1,8 +1,7 @@
 //! `/me`: who is asking, everything that is kept of them, and its end.
 
-use agentkit_core::{Error, RunContext};
+use agentkit_core::Error;
 use axum::body::Body;
-use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
@@ -12,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::admit::Run;
+use super::jobs::wire::JobEntry;
 use super::problem::Problem;
 use super::state::{Me, Permit};
-use super::wire::{AboutMe, JobEntry};
+use super::wire::AboutMe;
 
 /// Lines of an export that wait to be sent.
 const AHEAD: usize = 16;
@@ -36,7 +36,7 @@ pub(super) async fn get(permit: Permit<Me>, _run: Run) -> axum::Json<AboutMe> {
 
 /// Everything that is kept of the one who is asking: one JSON object a line, each with its `type`.
 ///
-/// The first is `person`, then come `session`, `feedback`, `document` and `audit`, and at last `end`, or `error` if not
+/// The first is `person`, then come `session`, `feedback`, `document`, `job`, `response` and `audit`, and at last `end`, or `error` if not
 /// everything could be read.
 #[utoipa::path(
     get,
@@ -109,36 +109,6 @@ pub(super) async fn delete(permit: Permit<Me>, run: Run) -> Result<Response, Pro
         }
     });
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, place)], axum::Json(JobEntry::from(job))).into_response())
-}
-
-/// How far a job is.
-#[utoipa::path(
-    get,
-    path = "/jobs/{id}",
-    tag = "me",
-    params(("id" = String, Path, description = "The job's id, which only who asked for it knows")),
-    responses(
-        (status = 200, description = "The job", body = JobEntry),
-        (status = "default", description = "A problem", body = super::problem::ProblemDocument,
-            content_type = "application/problem+json"),
-    ),
-)]
-pub(super) async fn job(
-    permit: Permit<Me>,
-    run: Run,
-    Path(id): Path<String>,
-) -> Result<axum::Json<JobEntry>, Problem> {
-    let found = find(&permit, &id, &run.ctx).await?;
-    let job = found.ok_or_else(|| Error::not_found(format!("there is no job {id:?}")))?;
-    Ok(axum::Json(job))
-}
-
-async fn find(permit: &Permit<Me>, id: &str, ctx: &RunContext) -> Result<Option<JobEntry>, Error> {
-    let well_formed = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !well_formed {
-        return Ok(None);
-    }
-    Ok(ctx.run(permit.erasure().find(&permit.tenant(), id, ctx)).await?.map(JobEntry::from))
 }
 
 fn about(permit: &Permit<Me>) -> AboutMe {

@@ -9,12 +9,15 @@ mod admit;
 mod audit;
 mod body;
 mod chat;
+mod collections;
 mod documents;
 mod events;
 mod feedback;
 mod health;
 mod hosts;
 mod idempotency;
+mod jobs;
+mod keys;
 mod mcp;
 mod me;
 mod measure;
@@ -93,6 +96,7 @@ type Routes = Vec<(&'static str, MethodRouter<AppState>)>;
 fn data_routes() -> Routes {
     let small = DefaultBodyLimit::max(MAX_REQUEST_BYTES);
     let large = DefaultBodyLimit::max(body::MAX_DOCUMENT_BODY_BYTES);
+    let job = DefaultBodyLimit::max(jobs::MAX_BODY_BYTES);
     vec![
         ("/chat", routing::post(chat::chat).layer(small)),
         ("/chat/{id}/events", routing::get(runs::routes::events)),
@@ -104,8 +108,11 @@ fn data_routes() -> Routes {
         ("/v1/models/{*id}", routing::get(openai::model)),
         ("/v1/chat/completions", routing::post(openai::completions).layer(small)),
         ("/v1/responses", routing::post(openai::responses).layer(small)),
+        ("/v1/responses/{id}", routing::get(openai::keeping::get).delete(openai::keeping::delete)),
         ("/v1/embeddings", routing::post(openai::embeddings).layer(small)),
+        ("/collections", routing::get(collections::list)),
         ("/documents", routing::get(documents::list)),
+        ("/delete", routing::post(documents::delete_matching).layer(small)),
         (
             "/documents/{*id}",
             routing::get(documents::get).put(documents::put).delete(documents::delete).layer(large),
@@ -117,9 +124,15 @@ fn data_routes() -> Routes {
         ),
         ("/sessions/{id}/export", routing::get(sessions::export)),
         ("/feedback", routing::get(feedback::list).post(feedback::give).layer(small)),
+        ("/keys", routing::get(keys::list).post(keys::create).layer(small)),
+        ("/keys/{id}", routing::delete(keys::revoke)),
+        ("/keys/{id}/rotate", routing::post(keys::rotate).layer(small)),
         ("/me", routing::get(me::get).delete(me::delete)),
         ("/me/export", routing::get(me::export)),
-        ("/jobs/{id}", routing::get(me::job)),
+        ("/jobs", routing::get(jobs::routes::list).post(jobs::routes::begin).layer(job)),
+        ("/jobs/{id}", routing::get(jobs::routes::get)),
+        ("/jobs/{id}/events", routing::get(jobs::routes::events)),
+        ("/jobs/{id}/cancel", routing::post(jobs::routes::cancel)),
     ]
 }
 

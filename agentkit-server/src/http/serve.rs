@@ -3,39 +3,29 @@
 //! Connections are bounded in number. One is closed when its client takes too long to send the head of a request, also
 //! the next one of a kept connection, or does not read for a while what it is sent.
 
+mod connection;
 mod explained;
 mod patient;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkit_core::{Error, Result};
-use axum::body::Bytes;
+use agentkit_core::Result;
 use axum::extract::ConnectInfo;
-use axum::http::StatusCode;
 use axum::{Extension, Router};
-use hyper::server::conn::http1::Builder;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use self::explained::Explained;
-use self::patient::Patient;
-use super::problem::{Problem, ProblemKind};
-use super::state::{AppState, Limits};
-use super::{metrics, router, trace};
+use self::connection::connection;
+use super::state::AppState;
+use super::{metrics, router};
 use crate::telemetry::Refusal;
 
 /// How long stopped requests may take to send their last event.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The wait after the system could not take a connection, such as for lack of file descriptors.
 const BREATH: Duration = Duration::from_millis(200);
-/// Most headers of a request.
-const MAX_HEADERS: usize = 64;
-/// Most bytes of a request's head.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Serves on `listener` until `shutdown` completes, then drains: the service reports not ready and takes no new
 /// connections, running requests go on for the grace of the limits and are then stopped with an error event.
@@ -62,6 +52,7 @@ pub async fn serve(
     let drained = async {
         connections.wait().await;
         state.sockets_are_closed().await;
+        state.tasks_are_done().await;
     };
     let mut drained = std::pin::pin!(drained);
     tokio::select! {
@@ -109,50 +100,5 @@ async fn accept(listener: &TcpListener, state: &AppState, router: Router, connec
                 tokio::time::sleep(BREATH).await;
             }
         }
-    }
-}
-
-/// The answer to what is no request, as a whole.
-fn refused(state: &AppState, status: StatusCode, date: &str) -> Bytes {
-    let problem = if status == StatusCode::BAD_REQUEST {
-        Problem::new(
-            ProblemKind::InvalidInput,
-            "this is no request of HTTP/1.1: its first line or a header is malformed",
-        )
-    } else {
-        let detail = format!(
-            "the first line and the headers may have {MAX_HEAD_BYTES} bytes and {MAX_HEADERS} headers at most"
-        );
-        Problem::new(ProblemKind::HeadTooLarge, detail)
-    };
-    state.metrics().problem(problem.kind().name());
-    trace::without_request(&problem, date)
-}
-
-async fn connection(stream: TcpStream, router: Router, limits: Limits, state: AppState) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "small answers may wait for company");
-    }
-    let mut builder = Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES);
-    let refusing = state.clone();
-    let explain = Box::new(move |status, date: &str| refused(&refusing, status, date));
-    let stream = Explained::new(Patient::new(stream, limits.write_timeout), explain);
-    let stream = TokioIo::new(stream);
-    let served = builder.serve_connection(stream, TowerToHyperService::new(router)).with_upgrades();
-    let mut served = std::pin::pin!(served);
-    let outcome = tokio::select! {
-        outcome = served.as_mut() => outcome,
-        () = state.draining() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(error = %Error::internal("serve a connection").with_source(error).chain(), "it ended early");
     }
 }

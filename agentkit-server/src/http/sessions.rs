@@ -120,6 +120,8 @@ pub(super) async fn rename(
 )]
 pub(super) async fn delete(permit: Permit<Own>, run: Run, Named(id): Named) -> Result<StatusCode, Problem> {
     let personal = permit.personal();
+    // First what still writes to it.
+    permit.runs().forget_session(&permit.owner(), &id);
     let existed = run.ctx.run(personal.forget(&id, &run.ctx)).await?;
     if existed { Ok(StatusCode::NO_CONTENT) } else { Err(no_such_session(&id).into()) }
 }

@@ -17,15 +17,18 @@ use agentkit_core::{Result, RunContext};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-pub(super) use self::audit::audit;
+pub(super) use self::audit::{AuditTarget, audit};
 pub(super) use self::authenticate::{authenticate, bearer};
 pub(super) use self::health::Dependency;
 use self::health::LastHealth;
 use self::limit::Limiter;
 pub use self::limit::Rates;
 pub(super) use self::limit::limit;
-pub(super) use self::permit::{Ask, Audit, Caller, Me, Observe, Own, Permit, Read, Review, Write, owner_of};
+pub(super) use self::permit::{
+    Ask, Audit, Caller, ManageKeys, Me, Observe, Own, Permit, Read, Review, Write, owner_of,
+};
 pub(super) use self::share::Share;
 use self::share::Shares;
 use self::strangers::Strangers;
@@ -34,8 +37,9 @@ use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::http::idempotency::Answers;
+use crate::http::jobs::Jobs;
 use crate::http::runs::Runs;
-use crate::identity::Authenticator;
+use crate::identity::{Authenticator, Keys, SignIn};
 use crate::people::{KNOWN, People};
 use crate::personal::Erasure;
 use crate::telemetry::Metrics;
@@ -105,11 +109,15 @@ struct Shared {
     clock: Clock,
     audit: AuditLog,
     people: People,
+    keys: Keys,
     limiter: Limiter,
     strangers: Strangers,
     health: LastHealth,
     runs: Runs,
     answers: Answers,
+    jobs: Jobs,
+    /// What goes on after the request that began it.
+    tasks: TaskTracker,
     limits: Limits,
     metrics: Metrics,
     root: RunContext,
@@ -138,15 +146,22 @@ impl AppState {
     ) -> Self {
         let slots = limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS);
         let clock = Clock::system();
+        let tasks = TaskTracker::new();
+        let keys = authenticator.keys().cloned();
+        let answers = Answers::new(services.state.clone(), clock.clone());
+        let keys = keys.unwrap_or_else(|| Keys::new(services.state.clone(), clock.clone()));
         Self(Arc::new(Shared {
             audit: AuditLog::new(services.state.clone(), clock.clone()),
             clock,
             people: People::new(services.state.clone()),
+            keys,
             limiter: Limiter::new(limits.rates),
             strangers: Strangers::new(),
             health: LastHealth::default(),
-            runs: Runs::new(limits),
-            answers: Answers::new(),
+            runs: Runs::new(limits, tasks.clone()),
+            answers,
+            jobs: Jobs::new(services.state.clone()),
+            tasks,
             services,
             authenticator,
             limits,
@@ -181,6 +196,11 @@ impl AppState {
     #[must_use]
     pub fn is_insecure(&self) -> bool {
         self.0.authenticator.is_insecure()
+    }
+
+    /// How somebody signs in to the page at the identity provider, if they can.
+    pub(super) async fn sign_in(&self) -> Option<Arc<SignIn>> {
+        self.0.authenticator.sign_in().await
     }
 
     /// Where it is written down who did what.
@@ -240,6 +260,17 @@ impl AppState {
     /// The answers that were given to requests with keys.
     pub(super) fn answers(&self) -> &Answers {
         &self.0.answers
+    }
+
+    /// The jobs that store documents.
+    pub(super) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    /// Completes when everything that went on after its request is over.
+    pub(super) async fn tasks_are_done(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 
     pub(super) fn sockets(&self) -> &Arc<Semaphore> {

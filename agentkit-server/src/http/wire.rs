@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::audit::AuditRecord;
-use crate::clock::Timestamp;
 use crate::documents::DocumentEntry;
 use crate::identity::Role;
-use crate::personal::{Feedback, Job, Rating, SessionEntry};
+use crate::personal::{Feedback, Rating, SessionEntry};
 
 /// A message to the agent.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -155,6 +154,33 @@ pub(super) struct DocumentPage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<super::schema::IdSchema>)]
     pub(super) next: Option<agentkit_core::DocumentId>,
+}
+
+/// Which documents to delete.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeleteMatching {
+    /// What the documents have in common.
+    #[schema(value_type = super::schema::FilterSchema)]
+    pub(super) filter: Filter,
+    /// Only say how many there are.
+    #[serde(default)]
+    pub(super) dry_run: Option<bool>,
+    /// Which collection to delete from; `default` if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) collection: Option<CollectionName>,
+}
+
+/// Which documents were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Deleted {
+    /// Documents that match the filter.
+    pub(super) matched: u64,
+    /// Documents that were deleted.
+    pub(super) deleted: u64,
+    /// Whether they were only counted.
+    pub(super) dry_run: bool,
 }
 
 /// Which audit records to list.
@@ -306,30 +332,6 @@ pub(super) struct AboutMe {
     /// The collections they may use; all if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) collections: Option<Vec<String>>,
-}
-
-/// Work that goes on after the answer to the request that asked for it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct JobEntry {
-    /// Its id.
-    pub(super) id: String,
-    /// What it does: `erase`.
-    pub(super) kind: String,
-    /// `running` or `done`.
-    pub(super) status: String,
-    /// When it was asked for.
-    #[schema(value_type = String, format = DateTime)]
-    pub(super) created: Timestamp,
-    /// When it was done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub(super) finished: Option<Timestamp>,
-}
-
-impl From<Job> for JobEntry {
-    fn from(Job { id, kind, status, created, finished, .. }: Job) -> Self {
-        Self { id, kind, status, created, finished }
-    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]

@@ -1,9 +1,11 @@
 //! Turns what a request shows into who is asking.
 
+use std::sync::Arc;
+
 use agentkit_core::{Result, RunContext};
 
 use super::keys::{Keys, unauthorized};
-use super::{ApiKey, Oidc, Principal};
+use super::{ApiKey, Oidc, Principal, SignIn};
 
 /// Checks credentials, or lets everybody pass as the machine's own user.
 #[derive(Debug, Clone)]
@@ -42,6 +44,16 @@ impl Authenticator {
     #[must_use]
     pub fn is_insecure(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// The keys that count; none where nobody is asked for one.
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.0.as_ref().map(|accepted| &accepted.keys)
+    }
+
+    /// How somebody signs in to the page at the identity provider, if they can.
+    pub(crate) async fn sign_in(&self) -> Option<Arc<SignIn>> {
+        self.0.as_ref()?.oidc.as_ref()?.sign_in().await
     }
 
     /// Who shows `credential`, the text behind `Bearer`.

@@ -145,6 +145,17 @@ impl Keys {
         Ok(found.into_iter().map(|kept| kept.value).collect())
     }
 
+    /// The key of this id, if there is one.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: reading changes nothing.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn get(&self, id: &str, ctx: &RunContext) -> Result<Option<KeyRecord>> {
+        Ok(records::load(&*self.store, &space(), id, ctx).await?.map(|kept| kept.value))
+    }
+
     /// Makes the key `id` worthless: at once in this process, within a second in every other.
     ///
     /// # Cancel safety

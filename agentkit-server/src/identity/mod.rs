@@ -19,6 +19,7 @@ pub use self::authenticator::Authenticator;
 pub use self::key::ApiKey;
 pub(crate) use self::key::random_hex;
 pub use self::keys::{KeyRecord, KeySpec, Keys};
+pub(crate) use self::oidc::SignIn;
 pub use self::oidc::{Oidc, OidcOptions};
 
 /// Longest name of a person in bytes.

@@ -3,6 +3,7 @@
 import { get, onUnauthorized, send, within } from "./api.js";
 import { announce, button, byId, confirmed, make, openDialog, problemBox, save, toast } from "./dom.js";
 import { isRunning, nameAddress, openSession, resize, session, showExamples, startChat, startNew, stop } from "./chat.js";
+import { comeBack, isBack, leave, provider } from "./login.js";
 import { refresh as refreshDocuments, showDocuments, startDocuments } from "./documents.js";
 import { showOperation } from "./operation.js";
 import { clearPanel, closePanel, closePanelThatCovers, panelIsOpen } from "./panel.js";
@@ -59,11 +60,47 @@ function showGate(problem) {
   openDrawer(false);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   const refused = problem.status === 401;
-  byId("sign-in").hidden = !refused;
-  const tried = store.credential() !== null;
-  const shown = tried ? { title: "This key is not accepted", detail: problem.detail, advice: "Check that you copied all of it. It may also have expired or been revoked; then ask an administrator for a new one." } : null;
+  for (const id of ["sign-in", "invitation"]) byId(id).hidden = !refused;
+  const tried = store.credential() ?? "";
+  const shown = problem.shown ?? (tried === "" ? null : isToken(tried) ? OVER : { title: "This key is not accepted", detail: problem.detail, advice: "Check that you copied all of it. It may also have expired or been revoked; then ask an administrator for a new one." });
   byId("gate-notes").replaceChildren(...(refused ? (shown ? [problemBox(shown)] : []) : [problemBox(problem, enter)]));
   if (refused) byId("key-input").focus();
+  offerProvider(refused);
+}
+
+const isToken = (credential) => credential.split(".").length === 3;
+const OVER = { title: "You are signed out", detail: "The provider's word for you has expired, or is not accepted here.", advice: "Sign in again." };
+
+/** The way to the identity provider, where there is one. */
+async function offerProvider(refused) {
+  showProvider(false);
+  const how = refused ? await provider() : null;
+  if (!how || me) return;
+  showProvider(true);
+  byId("provider-hint").textContent = `This leads to ${new URL(how.authorization_endpoint).host}. Programs sign in with a key:`;
+  byId("provider").onclick = async () => {
+    try { await leave(how); } catch (problem) { byId("gate-notes").replaceChildren(problemBox(problem)); }
+  };
+  byId("provider").focus();
+}
+
+/** With a provider, the key is the second way. */
+function showProvider(offered) {
+  byId("provider-box").hidden = !offered;
+  byId("with-key").className = offered ? "framed" : "primary";
+  byId("with-key").textContent = offered ? "Sign in with the key" : "Sign in";
+}
+
+/** Begins with what the provider says, if it leads back here. */
+async function begin() {
+  if (isBack()) {
+    try { store.setCredential(await comeBack()); } catch (problem) {
+      problem.shown = problem;
+      showGate(problem);
+      return;
+    }
+  }
+  await enter();
 }
 
 function signOut() {
@@ -110,6 +147,7 @@ function showAccount() {
     make("div", { class: "row" },
       button("Save everything as a file", () => exportMe(dialog), { class: "framed" }),
       button("Erase everything", () => eraseMe(dialog), { class: "danger" })),
+    make("p", { class: "small" }, make("a", { href: "/reference" }, "Reference of the HTTP interface")),
     store.credential() && make("div", { class: "row end" }, button("Sign out", () => { dialog.close(); signOut(); }, { class: "framed" })));
 }
 
@@ -252,4 +290,4 @@ startChat();
 startSearch();
 startDocuments();
 startSessions(session, startNew);
-enter();
+begin();

@@ -1,8 +1,8 @@
-// The operator's view: health, the index, usage, recent records and errors, feedback. What this role may not see, or this
+// The operator's view: health, the index, jobs, usage, recent records and errors, feedback. What this role may not see, or this
 // service does not offer, is left out with a word about it.
 
 import { get, send, within } from "./api.js";
-import { bytesText, byId, counted, make, problemBox } from "./dom.js";
+import { button, bytesText, byId, counted, make, problemBox, toast } from "./dom.js";
 import { families, sum, sums } from "./metrics.js";
 
 /** Audit records that are looked at. */
@@ -18,6 +18,7 @@ export async function showOperation(role) {
     fill("operation-health", health),
     fill("operation-index", admin ? index : null),
     fill("operation-metrics", metrics),
+    fill("operation-jobs", admin ? jobs : null),
     fill("operation-audit", audit),
     fill("operation-feedback", admin ? feedback : null),
   ]);
@@ -131,6 +132,34 @@ function requests(find) {
     .filter((sample) => by.every((label, index) => (sample.labels[label] ?? "") === labels[index]) && /^[45]/.test(sample.labels.status ?? ""))
     .reduce((total, { value }) => total + value, 0);
   return sums(counted, by).map(({ labels, value }) => [labels.join(" "), figure(value), figure(failed(labels)), mean(labels)]);
+}
+
+// ---- jobs ---------------------------------------------------------------------------------------------------
+
+async function jobs() {
+  const { jobs: known } = await get("/jobs?limit=20");
+  if (known.length === 0) return [make("p", { class: "soft" }, "Nobody has sent many documents at once yet.")];
+  const rows = known.map((job) => {
+    const { documents, stored, unchanged, failed } = job.progress;
+    return [time(job.created), job.collection, jobStatus(job), documents, stored + unchanged, failed];
+  });
+  return [table("Jobs", ["Begun", "Collection", "Status", "Documents", "Stored", "Failed"], rows)];
+}
+
+function jobStatus({ id, status, progress }) {
+  const over = status !== "waiting" && status !== "running";
+  const bad = status === "interrupted" || progress.failed > 0;
+  const shown = make("span", { class: over ? (bad ? "outcome bad" : "outcome good") : "" }, over ? status : `${status}, ${progress.ended} of ${progress.documents}`);
+  if (over) return shown;
+  return make("span", { class: "row" }, shown, button("Stop", () => stopJob(id), { class: "plain", "aria-label": `Stop the job ${id}` }));
+}
+
+async function stopJob(id) {
+  try {
+    await send(`/jobs/${id}/cancel`, { method: "POST" });
+    toast("The job is told to stop");
+  } catch (problem) { toast(`${problem.title}: ${problem.detail}`, true); }
+  await fill("operation-jobs", jobs);
 }
 
 // ---- the audit trail ----------------------------------------------------------------------------------------

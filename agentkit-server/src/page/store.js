@@ -24,6 +24,16 @@ export function setCredential(value) {
   write(tab, "key", value);
 }
 
+/** Keeps what a sign-in at the provider needs when it comes back; says whether that could be done. */
+export const keepAttempt = (attempt) => write(tab, "sign-in", JSON.stringify(attempt));
+
+/** Takes it, once. */
+export function takeAttempt() {
+  const kept = read(tab, "sign-in");
+  write(tab, "sign-in", null);
+  try { return JSON.parse(kept); } catch { return null; }
+}
+
 export const collection = () => read(tab, "collection") || "default";
 export const setCollection = (name) => write(tab, "collection", name);
 

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkit_core::{
-    Error, MAX_RECORDS, Result, RunContext, StateChange, StateCondition, StateQuery, StateSpace, TenantId,
-    TenantScope,
+    Error, MAX_RECORDS, Result, RunContext, StateChange, StateCondition, StateQuery, StateRecord, StateSpace,
+    TenantId, TenantScope,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Personal, Upload, place};
+use super::{Personal, Upload, idempotent_of, place};
 use crate::Services;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::random_hex;
+use crate::jobs;
 use crate::people::People;
 use crate::records::{self, Kept};
 
@@ -119,6 +120,9 @@ impl Personal {
     async fn erase(&self, ctx: &RunContext) -> Result<()> {
         self.erase_sessions(ctx).await?;
         self.erase_feedback(ctx).await?;
+        self.erase_jobs(ctx).await?;
+        self.erase_responses(ctx).await?;
+        self.erase_answers(ctx).await?;
         self.erase_documents(ctx).await
     }
 
@@ -141,6 +145,37 @@ impl Personal {
                 return Ok(());
             }
             let delete = |kept: Kept<_>| StateChange::delete(self.feedback_space(), kept.id);
+            self.state.commit(page.into_iter().map(delete).collect(), ctx).await?;
+        }
+    }
+
+    async fn erase_jobs(&self, ctx: &RunContext) -> Result<()> {
+        let all = jobs::all(&*self.state, &self.home, ctx).await?;
+        let theirs = all.iter().filter(|job| job.pseudonym == self.pseudonym);
+        let changes: Vec<_> = theirs.map(|job| jobs::delete(&self.home, &job.id)).collect();
+        if changes.is_empty() { Ok(()) } else { self.state.commit(changes, ctx).await }
+    }
+
+    async fn erase_responses(&self, ctx: &RunContext) -> Result<()> {
+        loop {
+            let page = self.responses("", BATCH, ctx).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let delete = |kept: Kept<_>| StateChange::delete(self.responses_space(), kept.id);
+            self.state.commit(page.into_iter().map(delete).collect(), ctx).await?;
+        }
+    }
+
+    /// Removes the answers to their idempotency keys, which may hold what they were told.
+    async fn erase_answers(&self, ctx: &RunContext) -> Result<()> {
+        let (space, query) = (idempotent_of(&self.home), StateQuery::new(BATCH).prefix(self.own("")));
+        loop {
+            let page = self.state.list(&space, &query, ctx).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let delete = |record: StateRecord| StateChange::delete(space.clone(), record.id);
             self.state.commit(page.into_iter().map(delete).collect(), ctx).await?;
         }
     }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{MAX_MESSAGES, Personal, Upload};
 use crate::audit::AuditLog;
+use crate::jobs;
 
 /// Things read at once.
 const BATCH: usize = 100;
@@ -15,11 +16,13 @@ const BATCH: usize = 100;
 pub(crate) type Lines = mpsc::Sender<String>;
 
 impl Personal {
-    /// Sends a line for every conversation, feedback, uploaded document and audit record of the person.
+    /// Sends a line for every conversation, feedback, uploaded document, job, response and audit record of the person.
     pub(crate) async fn export(&self, audit: &AuditLog, lines: &Lines, ctx: &RunContext) -> Result<()> {
         self.export_sessions(lines, ctx).await?;
         self.export_feedback(lines, ctx).await?;
         self.export_documents(lines, ctx).await?;
+        self.export_jobs(lines, ctx).await?;
+        self.export_responses(lines, ctx).await?;
         self.export_audit(audit, lines, ctx).await
     }
 
@@ -62,6 +65,26 @@ impl Personal {
             }
             let Some(last) = page.last() else { return Ok(()) };
             after.clone_from(&last.record);
+        }
+    }
+
+    async fn export_jobs(&self, lines: &Lines, ctx: &RunContext) -> Result<()> {
+        let all = jobs::all(&*self.state, &self.home, ctx).await?;
+        for job in all.iter().filter(|job| job.pseudonym == self.pseudonym) {
+            send(lines, "job", job, ctx).await?;
+        }
+        Ok(())
+    }
+
+    async fn export_responses(&self, lines: &Lines, ctx: &RunContext) -> Result<()> {
+        let mut after = String::new();
+        loop {
+            let page = self.responses(&after, BATCH, ctx).await?;
+            for kept in &page {
+                send(lines, "response", &kept.value, ctx).await?;
+            }
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(&last.id);
         }
     }
 

@@ -5,18 +5,20 @@
 
 mod erasure;
 mod export;
+mod responses;
 
 use std::fmt;
 use std::sync::Arc;
 
 use agentkit_core::{
-    CollectionName, DocumentId, Error, Memory, Message, Result, RunContext, SessionId, SessionKey,
-    StateChange, StateQuery, StateRecord, StateSpace, StateStore, TenantScope,
+    CollectionName, DocumentId, Error, MAX_RECORDS, Memory, Message, Result, RunContext, SessionId,
+    SessionKey, StateChange, StateQuery, StateRecord, StateSpace, StateStore, TenantScope,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use self::erasure::{Erasure, Job};
+pub(crate) use self::responses::{PREFIX as RESPONSE_PREFIX, StoredResponse};
 use crate::clock::Timestamp;
 use crate::documents::DocumentStore;
 use crate::records::{self, Kept};
@@ -226,16 +228,28 @@ impl Personal {
         Ok(found.map(|record| record.value))
     }
 
-    /// Notes that a document is deleted.
-    pub(crate) async fn removed(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<()> {
-        let place = place(scope.collection(), id);
-        let Some(uploader) = self.uploader(&place, ctx).await? else { return Ok(()) };
-        let theirs = format!("{uploader}/{place}");
-        let changes = vec![
-            StateChange::delete(self.uploaders_space(), place),
-            StateChange::delete(self.uploads_space(), theirs),
-        ];
-        self.state.commit(changes, ctx).await
+    /// Notes that documents are deleted.
+    pub(crate) async fn removed(
+        &self,
+        scope: &TenantScope,
+        ids: &[DocumentId],
+        ctx: &RunContext,
+    ) -> Result<()> {
+        // Two changes for each.
+        for some in ids.chunks(MAX_RECORDS / 2) {
+            let mut changes = Vec::new();
+            for id in some {
+                let place = place(scope.collection(), id);
+                let Some(uploader) = self.uploader(&place, ctx).await? else { continue };
+                let theirs = format!("{uploader}/{place}");
+                changes.push(StateChange::delete(self.uploaders_space(), place));
+                changes.push(StateChange::delete(self.uploads_space(), theirs));
+            }
+            if !changes.is_empty() {
+                self.state.commit(changes, ctx).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The documents the person uploaded or began to upload, by collection and id.
@@ -290,6 +304,11 @@ impl fmt::Debug for Personal {
 /// Where a document is among the tenant's.
 fn place(collection: &CollectionName, id: &DocumentId) -> String {
     format!("{}/{}", collection.as_str(), id.as_str())
+}
+
+/// The answers that people of a tenant got to idempotency keys, by pseudonym.
+pub(crate) fn idempotent_of(scope: &TenantScope) -> StateSpace {
+    StateSpace::of_tenant("idempotent-answers", scope)
 }
 
 /// Everybody's feedback of a tenant.

@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -15,7 +15,9 @@ use super::Metrics;
 
 /// A layer that counts into `metrics`.
 pub(crate) fn metrics_layer<S: Subscriber + for<'s> LookupSpan<'s>>(metrics: Metrics) -> impl Layer<S> {
-    MetricsLayer(metrics).with_filter(filter_fn(|metadata| metadata.target() == TARGET))
+    let ours = filter_fn(|metadata| metadata.target() == TARGET);
+    // Without the hint every library would make its finest records, only to have them thrown away.
+    MetricsLayer(metrics).with_filter(ours.with_max_level_hint(LevelFilter::DEBUG))
 }
 
 struct MetricsLayer(Metrics);

@@ -68,6 +68,7 @@ struct Http {
 #[derive(Clone)]
 struct Work {
     runs: Counters<1>,
+    job_documents: Counters<1>,
     first_token: Histogram,
     retrieval: Histograms<1>,
     embedding: Histograms<1>,
@@ -187,6 +188,10 @@ impl Metrics {
 
     pub(crate) fn run(&self, outcome: &str) {
         self.0.work.runs.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    pub(crate) fn job_document(&self, outcome: &str) {
+        self.0.work.job_documents.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
     pub(crate) fn first_token(&self, seconds: f64) {
@@ -310,6 +315,7 @@ impl Work {
         to.register_with_unit("chat_time_to_first_token", help, Unit::Seconds, first_token.clone());
         Self {
             runs: counted(to, "agent_runs", "Runs of the agent, by how they ended"),
+            job_documents: counted(to, "job_documents", "Documents of jobs, by what became of them"),
             first_token,
             retrieval: timed(to, "retrieval_duration", "Time of searches and of their legs", steps),
             embedding: timed(to, "embedding_duration", "Time to embed, waiting included", steps),

@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::REQUEST;
@@ -77,9 +77,10 @@ impl Otlp {
         let layer = tracing_opentelemetry::layer().with_tracer(self.0.tracer("agentkit"));
         let layer = layer.with_location(false).with_threads(false).with_target(false);
         let layer = layer.with_tracked_inactivity(false).with_level(false);
-        layer.with_filter(filter_fn(|metadata| {
+        let ours = filter_fn(|metadata| {
             metadata.is_span() && (metadata.target() == TARGET || metadata.name() == REQUEST)
-        }))
+        });
+        layer.with_filter(ours.with_max_level_hint(LevelFilter::INFO))
     }
 
     /// Sends what waits, for a while at most.

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Method;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Service, request};
 
@@ -86,4 +87,72 @@ async fn collections_do_not_see_each_other() {
     service.get("/documents/a?collection=two").await.problem(404, "not-found");
     service.get("/documents/a").await.problem(404, "not-found");
     assert!(service.get("/documents").await.json()["documents"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn documents_that_match_a_filter_are_counted_and_deleted_together() {
+    let service = Service::new();
+    for (id, collection, year) in [("a", "default", 2024), ("b", "default", 2025), ("c", "other", 2024)] {
+        let body = json!({"text": id, "metadata": {"year": year}}).to_string();
+        let path = format!("/documents/{id}?collection={collection}");
+        assert_eq!(put(&service, &path, "application/json", &body).await.status, 200);
+    }
+    let old = json!({"range": {"field": "year", "lt": 2025}});
+    let ask = |more: Value| {
+        let mut body = json!({ "filter": old });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.to_string()
+    };
+    let counted = service.post("/delete", &ask(json!({"dry_run": true}))).await.json();
+    assert_eq!(counted, json!({"matched": 1, "deleted": 0, "dry_run": true}));
+    assert_eq!(service.get("/documents/a").await.status, 200);
+    let deleted = service.post("/delete", &ask(json!({}))).await.json();
+    assert_eq!(deleted, json!({"matched": 1, "deleted": 1, "dry_run": false}));
+    service.get("/documents/a").await.problem(404, "not-found");
+    assert_eq!(service.get("/documents/b").await.status, 200);
+    assert_eq!(service.get("/documents/c?collection=other").await.status, 200);
+    assert_eq!(service.post("/delete", &ask(json!({}))).await.json()["matched"], 0);
+    assert!(
+        !service.get("/me/export").await.body.contains(r#""id":"a""#),
+        "who uploaded it is forgotten as well"
+    );
+
+    service.state.audit_log().flush().await;
+    let trail = service.get("/audit").await.json();
+    let targets: Vec<_> =
+        trail["records"].as_array().unwrap().iter().map(|record| &record["target"]).collect();
+    for target in ["would delete 1 documents of default", "1 documents of default", "0 documents of default"]
+    {
+        assert!(targets.contains(&&target.into()), "{target}: {targets:?}");
+    }
+    for wrong in [
+        r"{}",
+        r#"{"filter":{}}"#,
+        r#"{"filter":{"range":{"field":"f"}}}"#,
+        r#"{"filter":null}"#,
+        r#"{"filter":{"and":[]},"all":true}"#,
+    ] {
+        service.post("/delete", wrong).await.problem(400, "invalid-input");
+    }
+}
+
+#[tokio::test]
+async fn collections_are_listed_with_what_they_hold() {
+    let service = Service::new();
+    for (id, collection) in [("a", "news"), ("b", "news"), ("c", "manuals")] {
+        put(&service, &format!("/documents/{id}?collection={collection}"), "text/plain", "x").await;
+    }
+    let (mut seen, mut path) = (Vec::new(), "/collections?limit=2".to_owned());
+    loop {
+        let page = service.get(&path).await.json();
+        for entry in page["collections"].as_array().unwrap() {
+            seen.push(format!("{} {}", entry["name"].as_str().unwrap(), entry["documents"]));
+        }
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/collections?limit=2&after={next}");
+    }
+    assert_eq!(seen, ["default 0", "manuals 1", "news 2"]);
+    for wrong in ["?limit=0", "?after=..", "?page=1"] {
+        service.get(&format!("/collections{wrong}")).await.problem(400, "invalid-input");
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use agentkit_core::testing::{HashingEmbedder, WindowMemory};
 use agentkit_core::{
     Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, CollectionName, DocumentId, Error,
-    ErrorKind, Explanation, Hit, Leg, LegExplanation, Locator, Memory, MemoryState, Message, Outcome,
+    ErrorKind, Explanation, Filter, Hit, Leg, LegExplanation, Locator, Memory, MemoryState, Message, Outcome,
     Passage, Result, Retriever, RunContext, SearchRequest, SearchResponse, SessionKey, Source, Span,
     TenantScope, Usage,
 };
@@ -139,7 +139,7 @@ impl Retriever for DoubleRetriever {
     }
 }
 
-/// Keeps documents in a map by tenant, collection and id.
+/// Keeps documents in a map by tenant, collection and id; one that says `hang` is waited for until it is stopped.
 #[derive(Default)]
 pub(crate) struct DoubleDocuments {
     kept: Mutex<BTreeMap<(String, DocumentId), SourceDocument>>,
@@ -165,9 +165,12 @@ impl DocumentStore for DoubleDocuments {
         &self,
         scope: &TenantScope,
         documents: Vec<SourceDocument>,
-        _ctx: &RunContext,
+        ctx: &RunContext,
     ) -> Result<Upserted> {
         self.check()?;
+        if documents.iter().any(|document| document.source_text == "hang") {
+            return Err(ctx.stopped().await);
+        }
         let count = documents.len() as u64;
         for document in documents {
             self.kept.lock().unwrap().insert((partition(scope), document.id.clone()), document);
@@ -214,6 +217,20 @@ impl DocumentStore for DoubleDocuments {
             chunks: 1,
         };
         Ok(here.map(|(_, document)| entry(document)).take(limit).collect())
+    }
+
+    async fn matching(
+        &self,
+        scope: &TenantScope,
+        filter: &Filter,
+        _ctx: &RunContext,
+    ) -> Result<Vec<DocumentId>> {
+        self.check()?;
+        filter.validate()?;
+        let kept = self.kept.lock().unwrap();
+        let here = kept.iter().filter(|((place, _), _)| *place == partition(scope));
+        let matching = here.filter(|(_, document)| filter.matches(&document.metadata));
+        Ok(matching.map(|((_, id), _)| id.clone()).collect())
     }
 
     async fn collections(&self, scope: &TenantScope, _ctx: &RunContext) -> Result<Vec<CollectionName>> {

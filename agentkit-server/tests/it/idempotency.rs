@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use agentkit_server::identity::Role;
+use agentkit_server::http::Limits;
+use agentkit_server::identity::{Authenticator, Role};
 use axum::body::Body;
 use axum::http::{Method, Request};
 
@@ -36,9 +37,10 @@ async fn the_same_request_is_done_once_and_answered_alike() {
     assert_eq!(service.doubles.agent.asked.lock().unwrap().len(), 1);
     assert_eq!(service.send(chat("k2", "how hot?")).await.header("idempotent-replayed"), "");
 
-    let feedback = r#"{"turn":"4bf92f3577b34da6a3ce929d0e0e4736","rating":"up"}"#;
-    let give = || keyed("k3", Method::POST, "/feedback", feedback);
+    let feedback = serde_json::json!({"turn": first.json()["trace_id"], "rating": "up"}).to_string();
+    let give = || keyed("k3", Method::POST, "/feedback", &feedback);
     let given = service.send(give()).await;
+    assert_eq!(given.status, 200, "{}", given.body);
     assert_eq!(service.send(give()).await.body, given.body, "the time of the first stays");
 
     assert_eq!(service.send(put("k4", "green")).await.status, 200);
@@ -46,6 +48,23 @@ async fn the_same_request_is_done_once_and_answered_alike() {
     assert_eq!(service.send(delete).await.status, 204);
     assert_eq!(service.send(put("k4", "green")).await.header("idempotent-replayed"), "true");
     service.get("/documents/tea").await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn what_was_done_is_not_done_again_after_a_restart() {
+    let first = Service::new();
+    let asked = first.send(chat("k1", "how hot?")).await;
+    let stored = first.send(put("k2", "green")).await;
+    first.send(put("k3", "")).await.problem(400, "invalid-input");
+    let again = Service::over(first.doubles.clone(), Authenticator::insecure_dev(), Limits::default());
+    for (request, before) in [(chat("k1", "how hot?"), &asked), (put("k2", "green"), &stored)] {
+        let replayed = again.send(request).await;
+        assert_eq!((replayed.status, replayed.header("idempotent-replayed")), (before.status, "true"));
+        assert_eq!((&replayed.body, replayed.header("content-type")), (&before.body, "application/json"));
+    }
+    again.send(put("k2", "black")).await.problem(422, "idempotency-key-reused");
+    assert_eq!(again.doubles.agent.asked.lock().unwrap().len(), 1, "the question was asked once");
+    assert_eq!(again.send(put("k3", "white")).await.status, 200, "what was refused did nothing");
 }
 
 #[tokio::test]

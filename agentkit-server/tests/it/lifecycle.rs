@@ -140,3 +140,76 @@ async fn a_head_that_is_too_large_is_refused_and_the_service_goes_on() {
     }
     assert_eq!(listening.ask("x", false).await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_run_without_its_client_is_waited_for_and_stopped_when_the_grace_is_over() {
+    let mut limits = Limits::default();
+    limits.shutdown_grace = Duration::from_millis(300);
+    let mut listening = Listening::within(limits).await;
+    let agent = listening.service.doubles.agent.clone();
+    let body = serde_json::json!({"message": "hang", "stream": true, "resumable": true}).to_string();
+    let asked = crate::support::request(axum::http::Method::POST, "/chat", "application/json", body);
+    drop(listening.service.start(asked).await);
+    agent.change().await;
+    listening.stop();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(agent.running.load(Ordering::SeqCst), 1, "it has the grace");
+    tokio::time::timeout(Duration::from_secs(5), listening.served).await.unwrap().unwrap().unwrap();
+    assert_eq!(agent.running.load(Ordering::SeqCst), 0, "nothing goes on after the service");
+}
+
+/// A client that speaks HTTP/2 from the first byte on.
+fn second() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap()
+}
+
+#[tokio::test]
+async fn clients_may_begin_with_http_2() {
+    let mut listening = Listening::within(Limits::default()).await;
+    let client = second();
+    let asked = (0..20).map(|n| {
+        let body = serde_json::json!({"message": format!("question {n}"), "stream": n % 2 == 0});
+        client.post(format!("{}/chat", listening.url)).json(&body).send()
+    });
+    for answer in futures_util::future::join_all(asked).await {
+        let answer = answer.unwrap();
+        assert_eq!((answer.version(), answer.status()), (reqwest::Version::HTTP_2, 200.try_into().unwrap()));
+        assert!(answer.text().await.unwrap().contains("degrees"));
+    }
+    let missing = client.get(format!("{}/nowhere", listening.url)).send().await.unwrap();
+    assert_eq!(missing.headers()["content-type"], "application/problem+json");
+    let large = client.get(format!("{}/health/live", listening.url)).header("x-long", "x".repeat(64 * 1024));
+    assert!(
+        large.send().await.is_err_and(|error| error.status().is_none())
+            || client.get(&listening.url).send().await.is_ok()
+    );
+    assert_eq!(listening.ask("x", false).await.version(), reqwest::Version::HTTP_11);
+    listening.stop();
+    tokio::time::timeout(Duration::from_secs(10), listening.served).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn over_http_2_a_run_stops_with_its_client_and_the_slow_and_the_idle_are_closed() {
+    let mut limits = Limits::default();
+    limits.header_timeout = Duration::from_millis(300);
+    let listening = Listening::within(limits).await;
+    let agent = listening.service.doubles.agent.clone();
+    let body = serde_json::json!({"message": "hang", "stream": true});
+    let client = second();
+    let mut stream = client.post(format!("{}/chat", listening.url)).json(&body).send().await.unwrap();
+    stream.chunk().await.unwrap();
+    agent.change().await;
+    drop((stream, client));
+    agent.change().await;
+    assert_eq!(agent.running.load(Ordering::SeqCst), 0);
+
+    let address = listening.url.strip_prefix("http://").unwrap().to_owned();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for begins in [&b"P"[..], b"PR", b"PRI * HT", preface] {
+        let mut slow = TcpStream::connect(&address).await.unwrap();
+        slow.write_all(begins).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(10), slow.read_to_end(&mut Vec::new())).await;
+        assert!(read.is_ok(), "{:?} is waited for", String::from_utf8_lossy(begins));
+    }
+    assert_eq!(listening.ask("x", false).await.status(), 200);
+}

@@ -22,6 +22,8 @@ mod hostile;
 mod idempotency;
 mod identity;
 mod ingest;
+mod jobs;
+mod keys;
 mod kill;
 mod lifecycle;
 mod mcp;

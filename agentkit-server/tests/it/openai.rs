@@ -324,7 +324,8 @@ async fn a_response_is_the_answer_with_its_citations_as_annotations() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let reply = answer.json();
     assert_eq!((&reply["object"], &reply["status"]), (&"response".into(), &"completed".into()));
-    assert_eq!(reply["id"], format!("resp_{}", answer.header("x-request-id")));
+    let id = reply["id"].as_str().unwrap();
+    assert!(id.starts_with("resp_") && id.contains(answer.header("x-request-id")), "{id}");
     let item = &reply["output"][0];
     assert_eq!(
         (&item["type"], &item["role"], &item["status"]),
@@ -334,9 +335,10 @@ async fn a_response_is_the_answer_with_its_citations_as_annotations() {
     assert_eq!((&part["type"], &part["text"]), (&"output_text".into(), &"At 80\ndegrees [1]".into()));
     let cited = &part["annotations"][0];
     assert_eq!(
-        (&cited["type"], &cited["file_id"], &cited["index"]),
-        (&"file_citation".into(), &"tea".into(), &17.into())
+        (&cited["type"], &cited["url"], &cited["title"]),
+        (&"url_citation".into(), &"/documents/tea".into(), &"Tea".into())
     );
+    assert_eq!((&cited["start_index"], &cited["end_index"]), (&14.into(), &17.into()));
     assert_eq!(cited["citation"]["quote"], "80 degrees.");
     assert_eq!((&reply["usage"]["input_tokens"], &reply["usage"]["total_tokens"]), (&3.into(), &7.into()));
 }
@@ -370,7 +372,7 @@ async fn a_streamed_response_has_the_events_in_order_and_ends_as_the_whole_one()
     let mut last = events.last().unwrap()["response"].clone();
     let mut whole = service.post(RESPONSES, &response(json!({}))).await.json();
     for response in [&mut last, &mut whole] {
-        for changing in ["id", "created_at"] {
+        for changing in ["id", "created_at", "completed_at"] {
             response[changing].take();
         }
         response["output"][0]["id"].take();
@@ -417,7 +419,13 @@ async fn responses_that_cannot_be_had_are_refused_by_name() {
     let image = json!([{"role": "user", "content": [{"type": "input_image"}]}]);
     for (more, code, param) in [
         (json!({ "tools": tool }), "unsupported_parameter", "tools"),
-        (json!({"previous_response_id": "resp_1"}), "unsupported_parameter", "previous_response_id"),
+        (json!({"previous_response_id": "resp_1"}), "previous_response_not_found", "previous_response_id"),
+        (
+            json!({"previous_response_id": "resp_1", "conversation": "a"}),
+            "invalid_input",
+            "previous_response_id",
+        ),
+        (json!({"metadata": {"a": "x".repeat(513)}}), "invalid_input", "metadata"),
         (json!({"background": true}), "unsupported_parameter", "background"),
         (json!({"text": {"format": {"type": "json_schema"}}}), "unsupported_parameter", "text"),
         (json!({"input": [{"type": "function_call_output"}]}), "unsupported_parameter", "input[0]"),
@@ -444,4 +452,131 @@ async fn responses_that_cannot_be_had_are_refused_by_name() {
     }
     let unknown = service.post(RESPONSES, &response(json!({"model": "gpt-5"}))).await;
     error(&unknown, 404, "invalid_request_error", "model_not_found", Some("model"));
+}
+
+#[tokio::test]
+async fn a_response_is_kept_continued_and_deleted() {
+    let service = Service::new();
+    let ask = async |more: Value| service.post(RESPONSES, &response(more)).await.json();
+    let first = ask(json!({"metadata": {"who": "me"}, "instructions": "Be brief."})).await;
+    assert_eq!((&first["store"], &first["metadata"]["who"]), (&true.into(), &"me".into()));
+    assert!(first["completed_at"].as_u64() >= first["created_at"].as_u64(), "{first}");
+    let path = format!("{RESPONSES}/{}", first["id"].as_str().unwrap());
+    assert_eq!(service.get(&path).await.json(), first);
+
+    let second = json!({"previous_response_id": first["id"], "input": "and then?", "stream": true});
+    let stream = service.post(RESPONSES, &response(second)).await;
+    let second = chunks(&stream).pop().unwrap()["response"].clone();
+    assert_eq!(second["previous_response_id"], first["id"]);
+    assert_eq!(service.get(&format!("{RESPONSES}/{}", second["id"].as_str().unwrap())).await.json(), second);
+    let third = ask(json!({"previous_response_id": second["id"], "input": "really?", "store": false})).await;
+    let heard = |at: usize| -> Vec<String> {
+        let asked = service.doubles.agent.asked.lock().unwrap();
+        asked[at].history.iter().map(agentkit_core::Message::joined_text).collect()
+    };
+    let answer = "At 80\ndegrees [1]";
+    assert_eq!(heard(1), ["how hot?", answer], "instructions are not carried over");
+    assert_eq!(heard(2), ["how hot?", answer, "and then?", answer]);
+    assert_eq!(third["store"], false);
+    let missing = service.get(&format!("{RESPONSES}/{}", third["id"].as_str().unwrap())).await;
+    error(&missing, 404, "invalid_request_error", "not_found", None);
+
+    let delete = || request(Method::DELETE, &path, "", Body::empty());
+    let deleted = service.send(delete()).await.json();
+    assert_eq!(deleted, json!({"id": first["id"], "object": "response", "deleted": true}));
+    error(&service.send(delete()).await, 404, "invalid_request_error", "not_found", None);
+    let gone = service.post(RESPONSES, &response(json!({"previous_response_id": first["id"]}))).await;
+    error(&gone, 400, "invalid_request_error", "previous_response_not_found", Some("previous_response_id"));
+    ask(json!({"previous_response_id": second["id"]})).await;
+    assert_eq!(heard(3), ["and then?", answer], "what is deleted is not said any more");
+    for broken in [json!({"input": "fail"}), json!({"input": "fail", "stream": true})] {
+        service.post(RESPONSES, &response(broken)).await;
+    }
+    let export = service.get("/me/export").await.body;
+    assert_eq!(export.matches(r#""type":"response""#).count(), 2, "what failed is not kept: {export}");
+}
+
+#[tokio::test]
+async fn responses_are_their_askers_alone_and_bounded_in_number() {
+    let guarded = Guarded::new();
+    let (ann, bob) = (guarded.key("acme", Role::User).await, guarded.key("acme", Role::User).await);
+    let ask = || request(Method::POST, RESPONSES, "application/json", response(json!({})));
+    let mut ids = Vec::new();
+    for _ in 0..201 {
+        ids.push(guarded.send(&ann, ask()).await.json()["id"].as_str().unwrap().to_owned());
+    }
+    let path = |id: &str| format!("{RESPONSES}/{id}");
+    let mut kept = 0;
+    for id in &ids {
+        kept += usize::from(guarded.get(&ann, &path(id)).await.status == 200);
+    }
+    assert_eq!(kept, 200);
+    let id = ids.last().unwrap();
+    let theirs = guarded.get(&bob, &path(id)).await;
+    error(&theirs, 404, "invalid_request_error", "not_found", None);
+    let delete = request(Method::DELETE, &path(id), "", Body::empty());
+    error(&guarded.send(&bob, delete).await, 404, "invalid_request_error", "not_found", None);
+    let body = response(json!({"previous_response_id": id}));
+    let gone = guarded.send(&bob, request(Method::POST, RESPONSES, "application/json", body)).await;
+    error(&gone, 400, "invalid_request_error", "previous_response_not_found", Some("previous_response_id"));
+    assert_eq!(guarded.get(&ann, &path(id)).await.status, 200);
+}
+
+/// Members that the Open Responses specification asks of every response, and what they are.
+const REQUIRED: [(&str, &str); 29] = [
+    ("id", "text"),
+    ("object", "text"),
+    ("created_at", "number"),
+    ("completed_at", "number"),
+    ("status", "text"),
+    ("incomplete_details", "null"),
+    ("model", "text"),
+    ("previous_response_id", "null"),
+    ("instructions", "null"),
+    ("output", "list"),
+    ("error", "null"),
+    ("tools", "list"),
+    ("tool_choice", "text"),
+    ("truncation", "text"),
+    ("parallel_tool_calls", "bool"),
+    ("text", "object"),
+    ("top_p", "number"),
+    ("presence_penalty", "number"),
+    ("frequency_penalty", "number"),
+    ("top_logprobs", "number"),
+    ("temperature", "number"),
+    ("reasoning", "null"),
+    ("usage", "object"),
+    ("max_output_tokens", "null"),
+    ("max_tool_calls", "null"),
+    ("store", "bool"),
+    ("background", "bool"),
+    ("service_tier", "text"),
+    ("metadata", "object"),
+];
+
+#[tokio::test]
+async fn a_response_has_every_member_of_open_responses() {
+    let service = Service::new();
+    let whole = service.post(RESPONSES, &response(json!({}))).await.json();
+    let kind = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    };
+    for (name, wanted) in REQUIRED {
+        let member = whole.get(name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(kind(member), wanted, "{name}");
+    }
+    assert_eq!(
+        (whole.get("safety_identifier"), whole.get("prompt_cache_key")),
+        (Some(&Value::Null), Some(&Value::Null))
+    );
+    let events = chunks(&service.post(RESPONSES, &response(json!({"stream": true}))).await);
+    let begun = &events[0]["response"];
+    assert_eq!((&begun["status"], &begun["completed_at"]), (&"in_progress".into(), &Value::Null));
+    assert!(REQUIRED.iter().all(|(name, _)| begun.get(name).is_some()), "{begun}");
 }

@@ -25,8 +25,12 @@ impl Guarded {
         self.send(key, request(method, path, "", Body::empty())).await
     }
 
+    /// Asks in the trace `TURN`.
     async fn ask(&self, key: &ApiKey, session: &str) -> Answer {
-        self.json(key, Method::POST, "/chat", json!({"message": "x", "session_id": session})).await
+        let body = json!({"message": "x", "session_id": session}).to_string();
+        let mut asked = request(Method::POST, "/chat", "application/json", body);
+        asked.headers_mut().insert("traceparent", format!("00-{TURN}-00f067aa0ba902b7-01").parse().unwrap());
+        self.send(key, asked).await
     }
 }
 
@@ -79,6 +83,10 @@ async fn conversations_are_listed_read_renamed_and_deleted_by_their_owner_alone(
 async fn feedback_is_kept_for_each_answer_and_read_by_admins() {
     let guarded = Guarded::new();
     let (ann, admin) = (guarded.key("acme", Role::User).await, guarded.key("acme", Role::Admin).await);
+    let up = json!({"turn": TURN, "rating": "up"});
+    guarded.json(&ann, Method::POST, "/feedback", up.clone()).await.problem(404, "not-found");
+    assert_eq!(guarded.ask(&ann, "a").await.status, 200);
+    guarded.json(&admin, Method::POST, "/feedback", up).await.problem(404, "not-found");
     for rating in ["up", "down"] {
         let given = json!({"turn": TURN, "rating": rating, "comment": "hm", "session_id": "a"});
         assert_eq!(guarded.json(&ann, Method::POST, "/feedback", given).await.json()["rating"], rating);

@@ -182,3 +182,22 @@ async fn a_run_ends_at_its_deadline_and_is_forgotten_some_time_after() {
     service.send(follow(&run, "")).await.problem(404, "not-found");
     assert_eq!(service.doubles.agent.running.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test]
+async fn a_conversation_that_is_deleted_takes_its_runs_with_it() {
+    let service = Service::new();
+    let ask = |session: &str| {
+        let body =
+            serde_json::json!({"message": "hang", "stream": true, "resumable": true, "session_id": session});
+        request(Method::POST, "/chat", "application/json", body.to_string())
+    };
+    let (gone, kept) = (service.start(ask("a")).await, service.start(ask("b")).await);
+    let (gone, kept) = (run_of(&gone), run_of(&kept));
+    let delete = request(Method::DELETE, "/sessions/a", "", Body::empty());
+    service.send(delete).await.problem(404, "not-found");
+    service.send(follow(&gone, "")).await.problem(404, "not-found");
+    while service.doubles.agent.running.load(Ordering::SeqCst) > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(service.send(stop(&kept)).await.status, 204, "another conversation's run goes on");
+}

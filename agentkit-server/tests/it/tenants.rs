@@ -37,6 +37,8 @@ struct Stage {
     random: Rng,
     /// The resumable run that was begun last.
     last_run: String,
+    /// The job that was begun last.
+    last_job: String,
 }
 
 impl Stage {
@@ -72,6 +74,7 @@ impl Stage {
             tenants,
             random: Rng::with_seed(seed),
             last_run: "none".into(),
+            last_job: "none".into(),
         }
     }
 
@@ -85,6 +88,11 @@ impl Stage {
         let answer = self.send(&key, asked).await;
         if let Some(run) = answer.headers.get("agentkit-run") {
             run.to_str().unwrap().clone_into(&mut self.last_run);
+        }
+        if let Some(job) =
+            answer.headers.get("location").and_then(|at| at.to_str().ok()?.strip_prefix("/jobs/"))
+        {
+            job.clone_into(&mut self.last_job);
         }
         let text = format!("{:?} {}", answer.headers, answer.body);
         assert!(!text.contains(&other), "{what} told what is not theirs: {text}");
@@ -103,13 +111,13 @@ impl Stage {
         let id = ["shared", "docs/a.md", own][random.usize(..3)].to_owned();
         let session = ["talk", "chat", own][random.usize(..3)].to_owned();
         let collection = ["default", "manuals"][random.usize(..2)];
-        let turn = format!("{:032x}", random.u128(..4));
+        let turn = format!("{:032x}", random.u128(1..4));
         let bare = |method: Method, path: String| request(method, &path, "", Body::empty());
         let with = |method: Method, path: String, body: serde_json::Value| {
             request(method, &path, "application/json", body.to_string())
         };
         let document = format!("/documents/{id}?collection={collection}");
-        match random.u8(..28) {
+        match random.u8(..36) {
             0..=3 => {
                 let text = format!("The lamp is {own}. The kettle is {own} as well.");
                 let fields = json!({"word": own});
@@ -134,13 +142,15 @@ impl Stage {
                 let resumable = stream && random.bool();
                 let ask = json!({"message": message, "session_id": session, "stream": stream, "collection": collection, "resumable": resumable});
                 let mut asked = with(Method::POST, "/chat".into(), ask);
+                let trace = format!("00-{turn}-00f067aa0ba902b7-01").parse().unwrap();
+                asked.headers_mut().insert("traceparent", trace);
                 if !stream && random.bool() {
                     let key = ["one", "two", "three"][random.usize(..3)];
                     asked.headers_mut().insert("idempotency-key", key.parse().unwrap());
                 }
                 asked
             }
-            13 => bare(Method::GET, "/sessions".into()),
+            13 => bare(Method::GET, ["/sessions", "/collections", "/keys"][random.usize(..3)].into()),
             14 => {
                 let path = format!("/sessions/{session}");
                 match random.u8(..4) {
@@ -158,6 +168,22 @@ impl Stage {
             17 => bare(Method::GET, ["/me", "/me/export"][random.usize(..2)].into()),
             18 => bare(Method::GET, "/audit?limit=1000".into()),
             19 | 20 => call(random, &id, own, collection),
+            28..=30 => {
+                let document = json!({"text": format!("The lamp is {own}."), "metadata": {"word": own}});
+                let body = json!({"documents": [{"id": id, "document": document}, {"id": own, "document": {"text": " "}}]});
+                with(Method::POST, format!("/jobs?collection={collection}"), body)
+            }
+            31 => bare(Method::GET, "/jobs".into()),
+            // A job of whichever of the two began the last one.
+            32 | 33 => {
+                let more = ["", "/events"][random.usize(..2)];
+                bare(Method::GET, format!("/jobs/{}{more}", self.last_job))
+            }
+            34 => {
+                let filter = json!({"prefix": {"field": "word", "value": "canary"}});
+                let body = json!({"filter": filter, "dry_run": random.bool(), "collection": collection});
+                with(Method::POST, "/delete".into(), body)
+            }
             // A run of whichever of the two began the last one.
             24 | 25 => bare(Method::GET, format!("/chat/{}/events", self.last_run)),
             21..=23 => over_openai(random, own, collection),

@@ -33,7 +33,8 @@ export class Server {
     const server = new Server();
     server.binary = binary;
     server.folder = mkdtempSync(join(tmpdir(), "agentkit-page-"));
-    server.process = spawn(binary, ["serve", "--listen", "127.0.0.1:0", "--data-dir", server.folder, "--embedder", "hashing", ...flags], {
+    const listen = flags.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+    server.process = spawn(binary, ["serve", ...listen, "--data-dir", server.folder, "--embedder", "hashing", ...flags], {
       env: { ...CLEAN, ...settings }, stdio: ["ignore", "pipe", "pipe"],
     });
     let printed = "";
@@ -153,6 +154,8 @@ async function serveFrom(page, server, folder) {
   const policy = (await fetch(server.url)).headers.get("content-security-policy");
   await page.route(({ pathname }) => pathname === "/" || pathname.startsWith("/page/"), (route) => {
     const { pathname } = new URL(route.request().url());
+    // What the service says and no file.
+    if (pathname.endsWith(".json")) { route.continue(); return; }
     const name = pathname === "/" ? "index.html" : pathname.slice("/page/".length);
     route.fulfill({ body: readFileSync(join(folder, name)), headers: { "content-type": TYPES[extname(name)], "content-security-policy": policy } });
   });

@@ -1,9 +1,10 @@
 // Tests of the page in a real browser: `node page.mjs SERVER [--files FOLDER] [--screens FOLDER] [--only WORD]`.
 //
-// AGENTKIT_PAGE_MODULES names the folder whose `node_modules` has playwright-core and axe-core. With `--files` the page is
+// AGENTKIT_PAGE_MODULES names the folder whose `node_modules` has playwright-core and axe-core, and oidc-provider for the sign-in. With `--files` the page is
 // shown as it is in that folder, so that nothing needs to be compiled; with `--screens` every view is photographed.
 
 import { Model, Server, browserPath, chromium } from "./harness.mjs";
+import { logins } from "./login.mjs";
 import { tests } from "./tests.mjs";
 import { screens } from "./screens.mjs";
 
@@ -25,7 +26,7 @@ const world = { binary, browser, server, slow, model, files };
 let failed = 0;
 try {
   if (option("--screens")) await screens(world, option("--screens"));
-  else for (const [name, test] of Object.entries(tests)) {
+  else for (const [name, test] of Object.entries({ ...tests, ...logins })) {
     if (option("--only") && !name.includes(option("--only"))) continue;
     try {
       await test(world);

@@ -452,6 +452,14 @@ async function each_role_sees_what_it_may(world) {
   for (const id of ["health", "index", "audit", "feedback"]) await admin.locator(`#operation-${id} .card-body > *`).first().waitFor();
   check(await admin.locator("#operation-health").getByText("Ready").isVisible(), "health");
   await admin.locator("#operation-metrics .card-body > *").first().waitFor();
+  await admin.locator("#operation-jobs").getByText("Nobody has sent many documents at once yet.").waitFor();
+  const named = (id, text) => ({ id, document: { text } });
+  const { id } = await world.server.call("POST", "/jobs", JSON.stringify({ documents: [named("by-job-1", "It is green."), named("by-job-2", " ")] }));
+  await until(async () => (await world.server.call("GET", `/jobs/${id}`)).status === "done", "the job is over");
+  await admin.click("#operation-refresh");
+  const job = admin.locator("#operation-jobs tbody tr").first();
+  await job.getByText("done").waitFor();
+  same((await job.locator("td").allTextContents()).slice(1), ["default", "done", "2", "1", "1"], "the job");
   await accessible(admin, "operation");
   await over(admin);
   const [auditor, ofAuditor] = await views("auditor");
@@ -570,7 +578,28 @@ async function motion_is_reduced_on_demand(world) {
   }
 }
 
+async function the_reference_shows_every_route_and_schema(world) {
+  const page = await open(world.browser, world.server, { files: world.files, key: null });
+  for (const [width, height] of [[1280, 800], [390, 844]]) {
+    await page.setViewportSize({ width, height });
+    await page.goto(`${world.server.url}/${world.files ? "page/reference.html" : "reference"}`);
+    await page.locator("#schema-Filter").waitFor();
+    const description = await (await fetch(`${world.server.url}/openapi.json`)).json();
+    const routes = Object.values(description.paths).flatMap((item) => Object.keys(item).filter((name) => ["get", "put", "post", "patch", "delete"].includes(name)));
+    same(await page.locator(".operation").count(), routes.length, "a box for each route");
+    same(await page.locator(".schema").count(), Object.keys(description.components.schemas).length, "a box for each schema");
+    await page.getByRole("link", { name: "POST /chat", exact: true }).click();
+    check((await page.locator("#post--chat").textContent()).includes("ChatRequest"), "what it takes");
+    await page.locator("#post--chat").getByRole("link", { name: "ChatRequest" }).first().click();
+    check(page.url().endsWith("#schema-ChatRequest"), "where its form is described");
+    await accessible(page, `the reference at ${width}`);
+    await fits(page, `the reference at ${width}`);
+  }
+  await over(page);
+}
+
 export const tests = {
+  the_reference_shows_every_route_and_schema,
   signing_in_needs_a_good_key, a_revoked_key_leads_to_the_sign_in_and_the_question_is_kept,
   nobody_is_asked_for_a_key_in_development, who_signs_in_next_sees_nothing_of_the_one_before,
   a_citation_opens_its_document_with_the_quotation_marked, nothing_from_documents_or_models_becomes_markup,

@@ -86,7 +86,7 @@ def responses(client):
     whole = client.responses.create(model=MODEL, input="how hot?", instructions="Be brief.")
     assert (whole.output_text, whole.status) == (ANSWER, "completed"), whole
     note = whole.output[0].content[0].annotations[0]
-    assert (note.type, note.file_id, note.citation["quote"]) == ("file_citation", "tea", "80 degrees.")
+    assert (note.type, note.url, note.citation["quote"]) == ("url_citation", "/documents/tea", "80 degrees.")
     assert whole.usage.total_tokens == 7
 
     kinds, text = [], ""
@@ -105,9 +105,14 @@ def responses(client):
     assert talk.conversation.id == "talk"
     failed = list(client.responses.create(model=MODEL, input="fail", stream=True))[-1]
     assert (failed.type, failed.response.error.message) == ("response.failed", "the model went away")
+    more = client.responses.create(model=MODEL, input="and then?", previous_response_id=whole.id)
+    assert (more.output_text, more.previous_response_id) == (ANSWER, whole.id), more
+    assert client.responses.retrieve(more.id).output_text == ANSWER
+    client.responses.delete(whole.id)
+    raises(openai.NotFoundError, "not_found", lambda: client.responses.retrieve(whole.id))
     raises(
         openai.BadRequestError,
-        "unsupported_parameter",
+        "previous_response_not_found",
         lambda: client.responses.create(model=MODEL, input="x", previous_response_id=whole.id),
     )
 

@@ -9,6 +9,7 @@ mod chunks;
 pub(super) mod embeddings;
 mod error;
 mod forms;
+pub(super) mod keeping;
 mod messages;
 pub(super) mod models;
 mod response_events;

@@ -1,12 +1,16 @@
 //! Makes a response, and the events of one, out of the events of a run.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
 use agentkit_core::{AgentEventKind, Citation, Outcome, SessionId, Usage};
 use axum::response::sse::Event;
 use serde_json::{Value, json};
 
 use super::chat::Head;
-use super::error::{failed, waits};
+use super::error::failed;
 use crate::http::problem::Problem;
+use crate::personal::RESPONSE_PREFIX;
 
 /// One server-sent event of a response.
 #[derive(Debug)]
@@ -26,23 +30,60 @@ impl Frame {
     }
 }
 
+/// What was asked for, as far as a response repeats it.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) instructions: Option<String>,
+    pub(super) conversation: Option<SessionId>,
+    pub(super) previous: Option<String>,
+    pub(super) metadata: BTreeMap<String, String>,
+    /// Whether the response is kept.
+    pub(super) store: bool,
+}
+
 /// A response being made.
 #[derive(Debug)]
 pub(super) struct Answer {
     head: Head,
-    instructions: Option<String>,
-    conversation: Option<SessionId>,
+    asked: Asked,
     text: String,
     annotations: Vec<Value>,
     usage: Usage,
+    /// When it was over, in seconds since 1970.
+    completed: Option<u64>,
     next: u64,
 }
 
 impl Answer {
     /// A response whose id is made of that of `head`.
-    pub(super) fn new(head: Head, instructions: Option<String>, conversation: Option<SessionId>) -> Self {
+    pub(super) fn new(head: Head, asked: Asked) -> Self {
         let (text, annotations, usage) = (String::new(), Vec::new(), Usage::default());
-        Self { head, instructions, conversation, text, annotations, usage, next: 0 }
+        Self { head, asked, text, annotations, usage, completed: None, next: 0 }
+    }
+
+    /// The response's id.
+    pub(super) fn id(&self) -> String {
+        format!("{RESPONSE_PREFIX}{}", self.head.id)
+    }
+
+    /// What was answered so far.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Says when the answer was over.
+    pub(super) fn completes(&mut self, at: u64) {
+        self.completed = Some(at);
+    }
+
+    /// Whether the response is kept.
+    pub(super) fn is_stored(&self) -> bool {
+        self.asked.store
+    }
+
+    /// Says that the response is not kept after all.
+    pub(super) fn is_not_stored(&mut self) {
+        self.asked.store = false;
     }
 
     /// Adds what an event says.
@@ -85,7 +126,6 @@ impl Answer {
                 self.usage = usage;
                 Vec::new()
             }
-            AgentEventKind::Done { outcome } => self.end(outcome),
             AgentEventKind::Error { kind, message } => self.fail(&failed(kind, &message)),
             _ => Vec::new(),
         }
@@ -103,8 +143,9 @@ impl Answer {
         ]
     }
 
-    fn end(&mut self, outcome: Outcome) -> Vec<Frame> {
-        let Some(response) = self.ended(outcome) else { return self.fail(&waits()) };
+    /// What the client is sent at the end, with the whole `response`.
+    #[expect(clippy::needless_pass_by_value, reason = "it becomes part of the last frame")]
+    pub(super) fn end(&mut self, outcome: Outcome, response: Value) -> Vec<Frame> {
         let (status, last) = match outcome {
             Outcome::Truncated => ("incomplete", "response.incomplete"),
             _ => ("completed", "response.completed"),
@@ -121,7 +162,8 @@ impl Answer {
         ]
     }
 
-    fn fail(&mut self, problem: &Problem) -> Vec<Frame> {
+    /// What the client is sent when the run failed.
+    pub(super) fn fail(&mut self, problem: &Problem) -> Vec<Frame> {
         let code = if problem.kind().status().is_server_error() {
             "server_error".to_owned()
         } else {
@@ -153,11 +195,15 @@ impl Answer {
 
     fn annotate(&mut self, citation: &Citation) {
         let id = citation.document_id.as_str();
+        let end = self.text.chars().count();
+        let mark = format!("[{}]", citation.number);
+        let begins = if self.text.ends_with(&mark) { end - mark.len() } else { end };
         self.annotations.push(json!({
-            "type": "file_citation",
-            "file_id": id,
-            "filename": citation.title.as_deref().unwrap_or(id),
-            "index": self.text.chars().count(),
+            "type": "url_citation",
+            "url": format!("/documents/{}", encoded(id)),
+            "title": citation.title.as_deref().unwrap_or(id),
+            "start_index": begins,
+            "end_index": end,
             "citation": citation,
         }));
     }
@@ -181,15 +227,16 @@ impl Answer {
         let output = if over { vec![self.item(status, &[self.part()])] } else { Vec::new() };
         let cut = (status == "incomplete").then(|| json!({"reason": "max_output_tokens"}));
         json!({
-            "id": format!("resp_{}", self.head.id),
+            "id": self.id(),
             "object": "response",
             "created_at": self.head.created,
+            "completed_at": self.completed,
             "status": status,
             "error": error,
             "incomplete_details": cut,
-            "instructions": self.instructions,
-            "conversation": self.conversation.as_ref().map(|id| json!({"id": id})),
-            "previous_response_id": null,
+            "instructions": self.asked.instructions,
+            "conversation": self.asked.conversation.as_ref().map(|id| json!({"id": id})),
+            "previous_response_id": self.asked.previous,
             "model": self.head.model,
             "output": output,
             "usage": over.then(|| self.usage()),
@@ -198,13 +245,20 @@ impl Answer {
             "parallel_tool_calls": false,
             "text": {"format": {"type": "text"}},
             "truncation": "auto",
-            "temperature": null,
-            "top_p": null,
+            "temperature": 1,
+            "top_p": 1,
+            "presence_penalty": 0,
+            "frequency_penalty": 0,
+            "top_logprobs": 0,
+            "max_tool_calls": null,
+            "service_tier": "default",
+            "safety_identifier": null,
+            "prompt_cache_key": null,
             "reasoning": null,
             "max_output_tokens": null,
-            "metadata": {},
+            "metadata": self.asked.metadata,
             "background": false,
-            "store": false,
+            "store": self.asked.store,
         })
     }
 
@@ -217,4 +271,18 @@ impl Answer {
             "total_tokens": self.usage.total(),
         })
     }
+}
+
+/// An id as it stands in a path.
+fn encoded(id: &str) -> String {
+    let mut path = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            // Writing to a text cannot fail.
+            let _ = write!(path, "%{byte:02X}");
+        }
+    }
+    path
 }

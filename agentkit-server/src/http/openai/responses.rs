@@ -2,25 +2,35 @@
 
 use agentkit_core::{AgentEventKind, AgentInput, Message, SessionId};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _, stream};
 use serde_json::Value;
 
 use super::chat::Head;
-use super::error::{failed, unsupported, waits, wrong};
+use super::error::{failed, unsupported, wrong};
+use super::keeping::Keeper;
 use super::messages::{self, Said};
 use super::models::scope_of;
-use super::response_events::{Answer, Frame};
+use super::response_events::{Answer, Asked, Frame};
 use super::wire::{ChatMessage, ResponseRequest};
 use crate::http::admit::Run;
 use crate::http::body::Json;
 use crate::http::events::{Guarded, sse};
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::state::{Ask, Permit};
+use crate::identity::random_hex;
+
+/// Most pairs of metadata.
+const MAX_PAIRS: usize = 16;
+/// Longest name of metadata in bytes.
+const MAX_NAME_BYTES: usize = 64;
+/// Longest value of metadata in bytes.
+const MAX_VALUE_BYTES: usize = 512;
 
 /// Answers from the documents of a collection, with citations as annotations.
 ///
-/// With `conversation` the turns are remembered, and the conversation is the one that `/chat` knows as `session_id`. Without,
-/// the input is the whole conversation. A client that goes away stops the work.
+/// With `conversation` the turns are remembered, and the conversation is the one that `/chat` knows as `session_id`. With
+/// `previous_response_id` it goes on from a response that is kept. With neither, the input is the whole conversation. A
+/// client that goes away stops the work, and its response is not kept.
 #[utoipa::path(
     post,
     path = "/v1/responses",
@@ -41,34 +51,66 @@ pub(in crate::http) async fn responses(
 ) -> Result<Response, Problem> {
     check(&request)?;
     let scope = scope_of(&permit, &request.model, &run.ctx).await?;
-    let Said { question, mut history } = messages::read("input", items(request.input)?)?;
+    let Said { question, history } = messages::read("input", items(request.input)?)?;
+    let mut said = history.clone();
+    said.push(Message::user(question.as_str()));
+    let previous = request.previous_response_id.clone();
+    let now = permit.now();
+    let keeper = Keeper { permit, said, previous, ctx: run.ctx.clone() };
+    let mut history = [keeper.before(history.len() + 1).await?, history].concat();
     if let Some(instructions) = request.instructions.as_ref().filter(|text| !text.trim().is_empty()) {
         history.insert(0, Message::system(instructions.as_str()));
     }
     let session = request.conversation.as_ref().map(conversation).transpose()?;
     let mut input = AgentInput::new(scope, question).history(history);
-    input.session = session.as_ref().map(|session| permit.session(session)).transpose()?;
+    input.session = session.as_ref().map(|session| keeper.permit.session(session)).transpose()?;
     input.filter = request.filter;
-    let trace = run.ctx.trace().trace_id();
-    let head = Head { id: trace, created: permit.now().seconds(), model: request.model };
-    let mut answer = Answer::new(head, request.instructions, session.clone());
-    let events = run.ctx.run(permit.agent()?.run(input, &run.ctx)).await?;
-    let mut events = Guarded::new(events, run, session);
+    // Responses of one trace are told apart by the digits behind it.
+    let id = format!("{}{}{}", now.sortable(), run.ctx.trace().trace_id(), random_hex::<4>()?);
+    let head = Head { id, created: now.seconds(), model: request.model };
+    let asked = Asked {
+        instructions: request.instructions,
+        conversation: session.clone(),
+        previous: request.previous_response_id,
+        metadata: request.metadata.unwrap_or_default(),
+        store: request.store.unwrap_or(true),
+    };
+    let answer = Answer::new(head, asked);
+    let events = run.ctx.run(keeper.permit.agent()?.run(input, &run.ctx)).await?;
+    let events = Guarded::new(events, run, session);
     if request.stream.unwrap_or_default() {
-        let frames = events.flat_map(move |event| futures_util::stream::iter(answer.frames(event.kind)));
-        return Ok(sse(frames.map(|frame: Frame| frame.into_event())));
+        return Ok(sse(frames(events, answer, keeper).map(Frame::into_event)));
     }
+    whole(events, answer, keeper).await
+}
+
+/// The answer when it is over, and kept.
+async fn whole(mut events: Guarded, mut answer: Answer, keeper: Keeper) -> Result<Response, Problem> {
     while let Some(event) = events.next().await {
         match event.kind {
             AgentEventKind::Error { kind, message } => return Err(failed(kind, &message)),
             AgentEventKind::Done { outcome } => {
-                let whole = answer.ended(outcome).ok_or_else(waits)?;
-                return Ok(axum::Json(whole).into_response());
+                return Ok(axum::Json(keeper.end(&mut answer, outcome).await?).into_response());
             }
             kind => answer.take(kind),
         }
     }
     Err(Problem::new(ProblemKind::Internal, "the run ended without saying how"))
+}
+
+/// What a client is sent: the end only when the response is kept.
+fn frames(events: Guarded, answer: Answer, keeper: Keeper) -> impl Stream<Item = Frame> + Send {
+    let parts = stream::unfold((events, answer, keeper), |(mut events, mut answer, keeper)| async move {
+        let frames = match events.next().await?.kind {
+            AgentEventKind::Done { outcome } => match keeper.end(&mut answer, outcome).await {
+                Ok(whole) => answer.end(outcome, whole),
+                Err(problem) => answer.fail(&problem),
+            },
+            kind => answer.frames(kind),
+        };
+        Some((stream::iter(frames), (events, answer, keeper)))
+    });
+    parts.flatten()
 }
 
 /// The messages of an input, which is a text or a list of items.
@@ -110,10 +152,11 @@ fn check(request: &ResponseRequest) -> Result<(), Problem> {
     if request.tools.as_ref().is_some_and(|tools| !tools.is_empty()) && may_call {
         return Err(unsupported("tools", "this agent calls no tools of its clients; leave tools out"));
     }
-    if request.previous_response_id.is_some() {
-        let detail = "responses are not kept; send the conversation as input, or name it by conversation";
-        return Err(unsupported("previous_response_id", detail));
+    if request.previous_response_id.is_some() && request.conversation.is_some() {
+        let detail = "a response continues a conversation or an earlier response; leave one of them out";
+        return Err(wrong("previous_response_id", detail));
     }
+    check_metadata(request)?;
     if request.background == Some(true) {
         return Err(unsupported("background", "answers are not made in the background; leave it out"));
     }
@@ -122,4 +165,16 @@ fn check(request: &ResponseRequest) -> Result<(), Problem> {
         return Err(unsupported("text", "the answer is plain text; leave its format out"));
     }
     Ok(())
+}
+
+fn check_metadata(request: &ResponseRequest) -> Result<(), Problem> {
+    let pairs = request.metadata.iter().flatten();
+    let fits =
+        |(name, value): (&String, &String)| name.len() <= MAX_NAME_BYTES && value.len() <= MAX_VALUE_BYTES;
+    if pairs.clone().count() <= MAX_PAIRS && pairs.clone().all(fits) {
+        return Ok(());
+    }
+    let detail =
+        format!("metadata takes {MAX_PAIRS} pairs, of {MAX_NAME_BYTES} and {MAX_VALUE_BYTES} bytes, at most");
+    Err(wrong("metadata", detail))
 }

@@ -280,9 +280,16 @@ pub(in crate::http) struct ResponseRequest {
     /// The form of the text; only `{"format": {"type": "text"}}` can be had.
     #[serde(default)]
     pub(super) text: Option<Value>,
-    /// An earlier response, which is not kept.
+    /// An earlier response that it continues; not together with `conversation`.
     #[serde(default)]
     pub(super) previous_response_id: Option<String>,
+    /// Keep the response for 30 days, to be given again and continued; true if left out.
+    #[serde(default)]
+    pub(super) store: Option<bool>,
+    /// At most 16 texts of the client's own, which are given back.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub(super) metadata: Option<std::collections::BTreeMap<String, String>>,
     /// Whether to answer later, which cannot be done.
     #[serde(default)]
     pub(super) background: Option<bool>,

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentkit_core::{AgentStream, RunContext, SessionId, TenantId};
 use futures_util::StreamExt as _;
+use tokio_util::task::TaskTracker;
 
 use self::record::Ending;
 pub(super) use self::record::{Record, follow};
@@ -37,11 +38,13 @@ pub(super) struct Owner {
 pub(super) struct Runs {
     records: Arc<Mutex<HashMap<String, Arc<Record>>>>,
     limits: Limits,
+    /// The runs under way, so that the service can wait for them at its end.
+    tasks: TaskTracker,
 }
 
 impl Runs {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { records: Arc::default(), limits }
+    pub(super) fn new(limits: Limits, tasks: TaskTracker) -> Self {
+        Self { records: Arc::default(), limits, tasks }
     }
 
     /// Takes a place for a run, before it begins.
@@ -84,6 +87,17 @@ impl Runs {
         });
     }
 
+    /// Stops and forgets what belongs to a conversation of theirs.
+    pub(super) fn forget_session(&self, owner: &Owner, session: &SessionId) {
+        self.lock().retain(|_, record| {
+            let belongs = record.owner() == owner && record.session() == Some(session);
+            if belongs {
+                record.stop();
+            }
+            !belongs
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Record>>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,8 +116,9 @@ impl Place {
     pub(super) fn drive(mut self, events: AgentStream, run: Run, session: Option<SessionId>) -> Arc<Record> {
         self.begun = true;
         let record = self.record.clone();
+        record.is_of(session.clone());
         let (runs, kept) = (self.runs.clone(), record.clone());
-        tokio::spawn(async move {
+        self.runs.tasks.spawn(async move {
             let ending = Ending::of(kept.clone());
             let mut events = Guarded::new(events, run, session);
             while let Some(event) = events.next().await {
@@ -113,8 +128,11 @@ impl Place {
             }
             // Frees the slot of the run before its record is kept for a while.
             drop((events, ending));
-            tokio::time::sleep(runs.limits.kept_run_time).await;
-            runs.remove(kept.id());
+            // Nobody has to wait for this.
+            tokio::spawn(async move {
+                tokio::time::sleep(runs.limits.kept_run_time).await;
+                runs.remove(kept.id());
+            });
         });
         record
     }

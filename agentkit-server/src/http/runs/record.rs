@@ -1,8 +1,8 @@
 //! What is kept of a resumable run: its events so far, for whoever reads them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use agentkit_core::{AgentEvent, AgentEventKind, Error, ErrorKind, RunContext};
+use agentkit_core::{AgentEvent, AgentEventKind, Error, ErrorKind, RunContext, SessionId};
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -17,6 +17,8 @@ pub(in crate::http) struct Record {
     owner: Owner,
     ctx: RunContext,
     most_bytes: usize,
+    /// The conversation it belongs to, by the name its owner knows.
+    session: OnceLock<SessionId>,
     log: Mutex<Log>,
     /// Tells readers that there is more.
     grown: watch::Sender<()>,
@@ -39,7 +41,8 @@ enum At {
 
 impl Record {
     pub(super) fn new(id: String, owner: Owner, ctx: RunContext, most_bytes: usize) -> Self {
-        Self { id, owner, ctx, most_bytes, log: Mutex::default(), grown: watch::Sender::new(()) }
+        let (session, log, grown) = (OnceLock::new(), Mutex::default(), watch::Sender::new(()));
+        Self { id, owner, ctx, most_bytes, session, log, grown }
     }
 
     pub(in crate::http) fn id(&self) -> &str {
@@ -48,6 +51,18 @@ impl Record {
 
     pub(super) fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Says which conversation the run belongs to, before it begins.
+    pub(super) fn is_of(&self, session: Option<SessionId>) {
+        if let Some(session) = session {
+            // It is said once.
+            let _ = self.session.set(session);
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<&SessionId> {
+        self.session.get()
     }
 
     /// Stops the run; its last event tells so.

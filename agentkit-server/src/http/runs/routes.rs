@@ -41,8 +41,7 @@ pub(in crate::http) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let record = permit.runs().find(&permit.owner(), &id)?;
-    let had = last_event(&headers)?.or(asked.starting_after);
-    let next = had.map_or(0, |had| usize::try_from(had).unwrap_or(usize::MAX).saturating_add(1));
+    let next = next_event(&headers, &asked)?;
     let ctx = run.ctx.clone();
     let events = follow(record, next).take_until(async move { ctx.stopped().await });
     Ok(sse(events.map(move |event| {
@@ -70,6 +69,12 @@ pub(in crate::http) async fn stop(
 ) -> Result<StatusCode, Problem> {
     permit.runs().find(&permit.owner(), &id)?.stop();
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The number of the first event that the client has not had.
+pub(in crate::http) fn next_event(headers: &HeaderMap, asked: &FollowRun) -> Result<usize, Error> {
+    let had = last_event(headers)?.or(asked.starting_after);
+    Ok(had.map_or(0, |had| usize::try_from(had).unwrap_or(usize::MAX).saturating_add(1)))
 }
 
 fn last_event(headers: &HeaderMap) -> Result<Option<u64>, Error> {

@@ -24,6 +24,10 @@ const MAX_TARGET_BYTES: usize = 1024;
 const QUESTIONS: [&str; 6] =
     ["/chat", "/mcp", "/search", "/v1/chat/completions", "/v1/responses", "/v1/embeddings"];
 
+/// What a handler says the request was about, where its path does not.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct AuditTarget(pub(in crate::http) String);
+
 /// Records the request when it is answered, or left.
 pub(in crate::http) async fn audit(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let Some(caller) = request.extensions().get::<Arc<Caller>>().cloned() else {
@@ -37,6 +41,9 @@ pub(in crate::http) async fn audit(State(state): State<AppState>, request: Reque
         event: Some(event(&caller, &request)),
     };
     let response = next.run(request).await;
+    if let (Some(AuditTarget(told)), Some(event)) = (response.extensions().get(), &mut pending.event) {
+        event.target = Some(told.clone());
+    }
     match pending.finish(response.status(), changes).await {
         Ok(()) => response,
         Err(error) => Problem::from(error).into_response(),
@@ -50,7 +57,23 @@ pub(super) async fn note(
     (action, outcome): (&str, u16),
     trace: &TraceContext,
 ) -> agentkit_core::Result<()> {
-    let event = AuditEvent {
+    state.0.audit.note(&caller.principal.tenant, event_of(caller, (action, outcome), trace)).await
+}
+
+/// Records what was done to a document on somebody's behalf; it is durable when this returns.
+pub(super) async fn record(
+    state: &AppState,
+    caller: &Caller,
+    (action, target): (&str, &str),
+    outcome: u16,
+    trace: &TraceContext,
+) -> agentkit_core::Result<()> {
+    let event = AuditEvent { target: Some(target.to_owned()), ..event_of(caller, (action, outcome), trace) };
+    state.0.audit.record(&caller.principal.tenant, event).await
+}
+
+fn event_of(caller: &Caller, (action, outcome): (&str, u16), trace: &TraceContext) -> AuditEvent {
+    AuditEvent {
         actor: caller.pseudonym.to_string(),
         credential: caller.principal.credential.clone(),
         role: Some(caller.principal.role),
@@ -58,8 +81,7 @@ pub(super) async fn note(
         action: action.to_owned(),
         outcome,
         trace_id: trace.trace_id(),
-    };
-    state.0.audit.note(&caller.principal.tenant, event).await
+    }
 }
 
 fn changes(request: &Request) -> bool {

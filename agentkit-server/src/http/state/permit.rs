@@ -3,29 +3,33 @@
 //! Services are private to the module above. A handler gets at them through the methods of a permit, and each kind of
 //! permit has only those that its action needs; asking for one as an argument is what checks the role.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use agentkit_core::{
-    Agent, AgentInput, AgentStream, CollectionName, Embedder, Error, ErrorKind, Retriever, RunContext,
-    SessionId, StateQuery, TenantScope, TraceContext,
+    Agent, AgentInput, AgentStream, CollectionName, DocumentId, Embedder, Error, ErrorKind, Retriever,
+    RunContext, SessionId, StateQuery, TenantScope, TraceContext,
 };
 use async_trait::async_trait;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
+use tokio_util::task::TaskTracker;
 
 use super::AppState;
-use super::audit::note;
+use super::audit::{note, record};
 use super::authenticate::identify;
 use super::limit::count;
 use crate::Services;
 use crate::audit::AuditLog;
 use crate::clock::Timestamp;
-use crate::documents::DocumentStore;
+use crate::documents::{DocumentStore, StoreStats};
 use crate::http::admit::Run;
+use crate::http::jobs::Jobs;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::runs::{Owner, Runs};
-use crate::identity::{Principal, Role};
+use crate::identity::{Keys, Principal, Role};
+use crate::jobs::SentStatus;
 use crate::mcp::Sources;
 use crate::personal::{Erasure, Feedback, Job, Personal, feedback_of};
 use crate::records::{self, Kept};
@@ -117,6 +121,10 @@ action! {
     Review, "read the feedback of others", Role::Admin
 }
 action! {
+    /// Make and revoke keys.
+    ManageKeys, "manage keys", Role::Admin
+}
+action! {
     /// Read the audit trail.
     Audit, "read the audit trail", Role::Admin | Role::Auditor
 }
@@ -160,6 +168,16 @@ impl<A: Action> Permit<A> {
 }
 
 impl Permit<Own> {
+    /// Whether the one who is asking was given an answer in this trace.
+    pub(in crate::http) async fn was_answered(
+        &self,
+        trace_id: &str,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<bool> {
+        let whose = (&*self.caller.pseudonym, trace_id);
+        self.state.0.audit.has_answered(&self.tenant(), whose, ctx).await
+    }
+
     pub(in crate::http) fn personal(&self) -> Personal {
         self.belongings()
     }
@@ -169,6 +187,21 @@ impl<A: Action> Permit<A> {
     /// Whose runs the one who is asking may see.
     pub(in crate::http) fn owner(&self) -> Owner {
         self.caller.owner()
+    }
+
+    /// What stops when the service does.
+    pub(in crate::http) fn root(&self) -> &RunContext {
+        self.state.root()
+    }
+
+    /// What goes on after the request that began it, so that the service can wait for it at its end.
+    pub(in crate::http) fn tasks(&self) -> &TaskTracker {
+        &self.state.0.tasks
+    }
+
+    /// The right of the same one to do something else.
+    pub(in crate::http) fn and<B: Action>(&self) -> Result<Permit<B>, Problem> {
+        Permit::of(&self.state, self.caller.clone())
     }
 
     /// The runs that can be come back to.
@@ -182,6 +215,7 @@ impl Permit<Me> {
     pub(in crate::http) fn forget_now(&self) {
         self.state.0.runs.forget(&self.owner());
         self.state.0.answers.forget(&self.owner());
+        self.state.0.jobs.forget(&self.owner());
     }
 
     pub(in crate::http) fn personal(&self) -> Personal {
@@ -198,11 +232,6 @@ impl Permit<Me> {
 
     pub(in crate::http) fn erasure(&self) -> Erasure {
         self.state.erasure()
-    }
-
-    /// What stops when the service does.
-    pub(in crate::http) fn root(&self) -> &RunContext {
-        self.state.root()
     }
 
     /// Forgets the one who is asking, and writes down that everything of theirs is to be erased.
@@ -226,6 +255,10 @@ impl Permit<Review> {
 }
 
 impl Permit<Ask> {
+    pub(in crate::http) fn personal(&self) -> Personal {
+        self.belongings()
+    }
+
     /// The caller's conversation of this id, as it is stored.
     pub(in crate::http) fn session(&self, id: &SessionId) -> Result<SessionId, Problem> {
         Ok(self.belongings().session(id)?.session().clone())
@@ -261,7 +294,16 @@ impl Permit<Ask> {
         scope: &TenantScope,
         ctx: &RunContext,
     ) -> agentkit_core::Result<bool> {
-        Ok(self.state.0.services.documents.stats(scope, ctx).await?.generation > 0)
+        Ok(self.stats(scope, ctx).await?.generation > 0)
+    }
+
+    /// How much the scope's collection holds.
+    pub(in crate::http) async fn stats(
+        &self,
+        scope: &TenantScope,
+        ctx: &RunContext,
+    ) -> agentkit_core::Result<StoreStats> {
+        self.state.0.services.documents.stats(scope, ctx).await
     }
 
     /// The collections that may be asked, by name.
@@ -303,6 +345,45 @@ impl Permit<Write> {
 
     pub(in crate::http) fn documents(&self) -> &dyn DocumentStore {
         &*self.state.0.services.documents
+    }
+}
+
+impl Permit<Write> {
+    /// The jobs that store documents.
+    pub(in crate::http) fn jobs(&self) -> &Jobs {
+        &self.state.0.jobs
+    }
+
+    /// Counts what became of a document of a job.
+    pub(in crate::http) fn counts(&self, status: SentStatus) {
+        self.state.metrics().job_document(status.name());
+    }
+
+    /// Completes when the service is asked to stop.
+    pub(in crate::http) async fn draining(&self) {
+        self.state.draining().await;
+    }
+
+    /// Records what was done to a document after the request was answered.
+    pub(in crate::http) async fn note_of(
+        &self,
+        action: &str,
+        id: &DocumentId,
+        outcome: u16,
+        trace: &TraceContext,
+    ) -> agentkit_core::Result<()> {
+        record(&self.state, &self.caller, (action, id.as_str()), outcome, trace).await
+    }
+}
+
+impl Permit<ManageKeys> {
+    pub(in crate::http) fn keys(&self) -> &Keys {
+        &self.state.0.keys
+    }
+
+    /// The collections that the one who is asking may use; all if `None`.
+    pub(in crate::http) fn collections(&self) -> Option<&BTreeSet<CollectionName>> {
+        self.caller.principal.collections.as_ref()
     }
 }
 

@@ -4,6 +4,7 @@
 //! can be rotated at any time. Which algorithms count is fixed by the configuration, never by the token.
 
 mod provider;
+mod sign_in;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_he
 use serde_json::{Map, Value};
 
 use self::provider::Provider;
+pub(crate) use self::sign_in::SignIn;
 use super::keys::unauthorized;
 use super::{Principal, Role, SERVICE_TENANT, check_subject};
 
@@ -40,6 +42,10 @@ pub struct OidcOptions {
     pub algorithms: Vec<String>,
     /// How long a key may count after the provider took it back.
     pub refresh: Duration,
+    /// What the provider calls the page, as a public client; without it the page takes no sign-in at the provider.
+    pub client_id: Option<String>,
+    /// What the page asks the provider for.
+    pub scope: String,
 }
 
 impl OidcOptions {
@@ -53,6 +59,8 @@ impl OidcOptions {
             role_claim: "roles".into(),
             algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
             refresh: Duration::from_mins(1),
+            client_id: None,
+            scope: "openid".into(),
         }
     }
 }
@@ -65,6 +73,7 @@ struct Inner {
     options: OidcOptions,
     algorithms: Vec<Algorithm>,
     provider: Arc<Provider>,
+    sign_in: sign_in::Found,
 }
 
 impl Oidc {
@@ -79,7 +88,13 @@ impl Oidc {
             return Err(Error::invalid_input("OpenID Connect needs an audience and an algorithm"));
         }
         let provider = Arc::new(Provider::new(&options.issuer, options.refresh)?);
-        Ok(Self(Arc::new(Inner { options, algorithms, provider })))
+        Ok(Self(Arc::new(Inner { options, algorithms, provider, sign_in: sign_in::Found::default() })))
+    }
+
+    /// How somebody signs in to the page at the provider, if they can.
+    pub(super) async fn sign_in(&self) -> Option<Arc<SignIn>> {
+        let Inner { options, provider, sign_in, .. } = &*self.0;
+        sign_in::sign_in(options, provider, sign_in).await
     }
 
     /// Whether `credential` may be a token at all.

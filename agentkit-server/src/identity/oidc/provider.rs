@@ -172,7 +172,7 @@ impl Provider {
     }
 
     async fn fetch(&self) -> Result<JwkSet> {
-        let found: Discovery = self.get(self.discovery.clone()).await?;
+        let found: Discovery = self.discover().await?;
         if found.issuer != self.issuer {
             let message = format!("the provider calls itself {:?} and not {:?}", found.issuer, self.issuer);
             return Err(Error::new(ErrorKind::Unavailable, message));
@@ -185,6 +185,11 @@ impl Provider {
         // A key of a kind that is not known here must not take the others away.
         let keys = told.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
         Ok(JwkSet { keys })
+    }
+
+    /// What the provider says of itself.
+    pub(super) async fn discover<T: DeserializeOwned>(&self) -> Result<T> {
+        self.get(self.discovery.clone()).await
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T> {
@@ -208,7 +213,7 @@ impl Provider {
 }
 
 /// A URL that keys may come from.
-fn trusted(url: &str) -> Result<Url> {
+pub(super) fn trusted(url: &str) -> Result<Url> {
     let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     parsed.ok_or_else(|| Error::invalid_input(format!("{url:?} is not the URL of an identity provider")))
 }

@@ -1,14 +1,17 @@
 //! Writes that are sent again are done once: an `Idempotency-Key` gets the answer that it got before.
 //!
 //! A client that did not hear the answer sends the request again with the same key. While the first is under way the second
-//! is told so; afterwards it gets the first one's answer. Answers are kept in memory, for an hour and within a bound, so a
-//! restart forgets them. What failed for the service's own sake is not kept, and done anew.
+//! is told so; afterwards it gets the first one's answer. Answers are kept for an hour and within a bound: in memory, and where
+//! something was done also in the store, so that it is not done again after a restart. What failed for the service's own
+//! sake is not kept, and done anew.
+
+mod durable;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agentkit_core::Error;
+use agentkit_core::{Error, RunContext, StateStore};
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -17,11 +20,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use moka::sync::Cache;
 
+use self::durable::{Durable, Written};
 use super::admit::Run;
 use super::body::MAX_DOCUMENT_BODY_BYTES;
+use super::jobs;
 use super::problem::{Problem, ProblemKind};
 use super::runs::Owner;
 use super::state::{AppState, owner_of};
+use crate::clock::{Clock, Timestamp};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer was given before.
@@ -29,7 +35,7 @@ pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// Longest key in bytes.
 const MAX_KEY_BYTES: usize = 255;
 /// The routes that know keys.
-const ROUTES: [&str; 4] = ["/chat", "/documents/{*id}", "/feedback", "/sessions/{id}"];
+const ROUTES: [&str; 6] = ["/chat", "/delete", "/documents/{*id}", "/feedback", "/jobs", "/sessions/{id}"];
 /// Longest body of an answer that is kept, in bytes.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 /// What all answers that are kept may take, in bytes.
@@ -58,6 +64,7 @@ struct Kept {
 pub(super) struct Answers {
     kept: Cache<Name, Arc<Kept>>,
     under_way: Arc<Mutex<HashMap<Name, Fingerprint>>>,
+    durable: Durable,
 }
 
 /// What is to be done with a request.
@@ -105,9 +112,13 @@ async fn keyed(state: &AppState, request: Request, next: Next) -> Result<Respons
     let key = key(request.headers())?;
     let owner = owner_of(&request)?;
     let (mut request, asked) = read(request).await?;
+    let ctx = request.extensions().get::<Run>().map(|run| run.ctx.clone()).unwrap_or_default();
     match state.answers().begin((owner, key), asked)? {
         Turn::Again(kept) => Ok(kept.response()),
         Turn::First(ticket) => {
+            if let Some(kept) = ticket.before_restart(&ctx).await? {
+                return Ok(kept.response());
+            }
             request.extensions_mut().insert(Keyed);
             Ok(ticket.keep(next.run(request).await).await)
         }
@@ -128,7 +139,9 @@ fn key(headers: &HeaderMap) -> Result<String, Error> {
 async fn read(request: Request) -> Result<(Request, Fingerprint), Problem> {
     let (mut parts, body) = request.into_parts();
     let run = Run::from_request_parts(&mut parts, &()).await?;
-    let read = run.ctx.run(async { Ok(to_bytes(body, MAX_DOCUMENT_BODY_BYTES).await) }).await?;
+    let is_job = parts.uri.path() == "/jobs";
+    let most = if is_job { jobs::MAX_BODY_BYTES } else { MAX_DOCUMENT_BODY_BYTES };
+    let read = run.ctx.run(async { Ok(to_bytes(body, most).await) }).await?;
     let body = read.map_err(|_| {
         Problem::new(ProblemKind::TooLarge, "the body is longer than this route allows, or was cut off")
     })?;
@@ -141,10 +154,11 @@ async fn read(request: Request) -> Result<(Request, Fingerprint), Problem> {
 }
 
 impl Answers {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(store: Arc<dyn StateStore>, clock: Clock) -> Self {
         let weight = |_: &Name, kept: &Arc<Kept>| u32::try_from(kept.bytes()).unwrap_or(u32::MAX);
         let kept = Cache::builder().weigher(weight).max_capacity(MAX_KEPT_BYTES).time_to_live(KEPT);
-        Self { kept: kept.support_invalidation_closures().build(), under_way: Arc::default() }
+        let kept = kept.support_invalidation_closures().build();
+        Self { kept, under_way: Arc::default(), durable: Durable::new(store, clock) }
     }
 
     /// Forgets the answers that somebody got.
@@ -159,8 +173,7 @@ impl Answers {
         let before = under_way.get(&name).copied();
         let kept = self.kept.get(&name);
         if before.or(kept.as_ref().map(|kept| kept.asked)).is_some_and(|before| before != asked) {
-            let detail = "this Idempotency-Key was used for another request; take a new one";
-            return Err(Problem::new(ProblemKind::KeyReused, detail));
+            return Err(reused());
         }
         match (before, kept) {
             (Some(_), _) => {
@@ -182,6 +195,20 @@ impl Answers {
 }
 
 impl Ticket {
+    /// The answer that was given before the service was started anew.
+    async fn before_restart(&self, ctx: &RunContext) -> Result<Option<Arc<Kept>>, Problem> {
+        let (owner, key) = &self.name;
+        let Some(written) = self.answers.durable.get(owner, key, ctx).await? else { return Ok(None) };
+        if written.asked != self.asked.to_hex().as_str() {
+            return Err(reused());
+        }
+        let kept = Kept::of(self.asked, written).map(Arc::new);
+        if let Some(kept) = &kept {
+            self.answers.kept.insert(self.name.clone(), kept.clone());
+        }
+        Ok(kept)
+    }
+
     /// Keeps an answer, if it is of a kind that is kept, and gives it.
     async fn keep(self, response: Response) -> Response {
         let is_small = response.body().size_hint().exact().is_some_and(|bytes| bytes <= MAX_ANSWER_BYTES);
@@ -195,6 +222,12 @@ impl Ticket {
         let problem = parts.extensions.get::<Problem>().cloned();
         let (status, headers) = (parts.status, parts.headers.clone());
         let kept = Kept { asked: self.asked, status, headers, body: body.clone(), problem };
+        if let Some(written) = kept.written(self.answers.durable.now()) {
+            let (owner, key) = &self.name;
+            if let Err(error) = self.answers.durable.put(owner, key, &written).await {
+                tracing::warn!(error = error.chain(), "an answer will not survive a restart");
+            }
+        }
         self.answers.kept.insert(self.name.clone(), Arc::new(kept));
         Response::from_parts(parts, Body::from(body))
     }
@@ -207,6 +240,32 @@ impl Drop for Ticket {
 }
 
 impl Kept {
+    /// As it is written down, if something was done.
+    fn written(&self, at: Timestamp) -> Option<Written> {
+        let pair = |(name, value): (&HeaderName, &HeaderValue)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        };
+        let body = std::str::from_utf8(&self.body).ok().filter(|_| self.status.is_success())?.to_owned();
+        let headers = self.headers.iter().filter_map(pair).collect();
+        Some(Written {
+            asked: self.asked.to_hex().to_string(),
+            status: self.status.as_u16(),
+            headers,
+            body,
+            at,
+        })
+    }
+
+    /// What was written down.
+    fn of(asked: Fingerprint, written: Written) -> Option<Self> {
+        let pair = |(name, value): (String, String)| {
+            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+        };
+        let headers = written.headers.into_iter().filter_map(pair).collect();
+        let (status, body) = (StatusCode::from_u16(written.status).ok()?, written.body.into());
+        Some(Self { asked, status, headers, body, problem: None })
+    }
+
     fn response(&self) -> Response {
         let mut response = (self.status, self.body.clone()).into_response();
         *response.headers_mut() = self.headers.clone();
@@ -220,6 +279,10 @@ impl Kept {
         let headers: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         size_of::<Self>() + MAX_KEY_BYTES + headers + self.body.len()
     }
+}
+
+fn reused() -> Problem {
+    Problem::new(ProblemKind::KeyReused, "this Idempotency-Key was used for another request; take a new one")
 }
 
 fn with_problem(problem: Problem) -> axum::http::Extensions {
