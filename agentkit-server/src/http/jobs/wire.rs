@@ -23,7 +23,7 @@ pub(in crate::http) struct BeginJob {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NamedDocument {
     /// 1 to 512 bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = crate::http::schema::IdSchema)]
     pub(super) id: DocumentId,
     /// What `PUT /documents/{id}` takes.
     pub(super) document: PutDocument,
@@ -111,8 +111,8 @@ impl JobEntry {
     }
 
     /// An ingest with everything.
-    pub(super) fn whole(job: Ingest) -> Self {
-        Self { documents: Some(job.documents.clone()), ..Self::in_list(&job) }
+    pub(super) fn whole(job: &Ingest) -> Self {
+        Self { documents: Some(job.documents.clone()), ..Self::in_list(job) }
     }
 }
 
