@@ -347,8 +347,10 @@ pub(super) struct MarkSchema {
     /// Byte offset in the document's text.
     offset: usize,
     /// The page, counted from 1.
+    #[schema(value_type = Option<usize>, maximum = 4_294_967_295_usize)]
     page: Option<u32>,
     /// The row, counted from 1.
+    #[schema(value_type = Option<CountSchema>)]
     row: Option<u64>,
 }
 
@@ -452,6 +454,7 @@ pub(super) struct HeadingSchema {
     /// Byte offset in the text where its section begins.
     offset: usize,
     /// 1 for the outermost.
+    #[schema(maximum = 255)]
     level: u8,
     /// Its text without markup.
     title: String,

@@ -40,7 +40,7 @@ async fn send(url: &str, bytes: Vec<u8>, then_close: bool) -> Option<Told> {
         writing
     });
     let read = async {
-        let (mut all, mut piece) = (Vec::new(), [0; 16 * 1024]);
+        let (mut all, mut piece) = (Vec::new(), vec![0; 16 * 1024]);
         loop {
             if let Some(told) = whole(&all, only_head) {
                 return Some(told);
@@ -51,7 +51,7 @@ async fn send(url: &str, bytes: Vec<u8>, then_close: bool) -> Option<Told> {
             }
         }
     };
-    let told = tokio::time::timeout(PATIENCE, read).await.expect("it was left waiting");
+    let told = tokio::time::timeout(PATIENCE, read).await.unwrap();
     sent.abort();
     told
 }

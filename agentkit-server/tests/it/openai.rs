@@ -256,7 +256,7 @@ async fn vectors_are_the_same_as_numbers_and_in_base64() {
     let numbers = ask(json!({})).await.json();
     assert_eq!((&numbers["object"], &numbers["model"]), (&"list".into(), &"agentkit/hashing".into()));
     assert_eq!(numbers["usage"], json!({"prompt_tokens": 4, "total_tokens": 4}));
-    let packed = ask(json!({"encoding_format": "base64", "dimensions": 64})).await.json();
+    let packed = ask(json!({"encoding_format": "base64", "dimensions": 64.0})).await.json();
     for at in 0..2 {
         let floats: Vec<f32> = serde_json::from_value(numbers["data"][at]["embedding"].clone()).unwrap();
         let text = packed["data"][at]["embedding"].as_str().unwrap();

@@ -1,8 +1,6 @@
 //! The running binary held against its own description by schemathesis, where `AGENTKIT_SCHEMATHESIS` names its program `st`:
 //! every check, every route, with a key for everything.
 
-#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
-
 use std::process::Command;
 
 use crate::cli::{Folder, Server, text};

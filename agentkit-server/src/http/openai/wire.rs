@@ -1,8 +1,9 @@
 //! The wire forms of OpenAI's interface, as far as the service speaks it.
 
 use agentkit_core::{Citation, Filter, Usage};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Number, Value};
 use utoipa::ToSchema;
 
 use super::forms::{Encoding, Named, Side, Speaker, TextOrParts, Texts};
@@ -308,12 +309,20 @@ pub(in crate::http) struct EmbeddingRequest {
     #[schema(value_type = Option<Encoding>)]
     pub(super) encoding_format: Option<String>,
     /// Components of a vector; only the model's own number can be had.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole")]
     pub(super) dimensions: Option<usize>,
     /// `query` for questions, `document` for what is to be found; a member of this service alone, `document` if left out.
     #[serde(default)]
     #[schema(value_type = Option<Side>)]
     pub(super) input_type: Option<String>,
+}
+
+/// A whole number, which some write with a fraction of nothing.
+fn whole<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<usize>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(reader)? else { return Ok(None) };
+    let text = number.to_string();
+    let read = text.strip_suffix(".0").unwrap_or(&text).parse();
+    read.map(Some).map_err(|_| D::Error::custom(format!("{number} is no whole number")))
 }
 
 /// Vectors.

@@ -35,7 +35,7 @@ impl Modify for Strict {
         let mut change =
             |name, how: fn(&mut Object)| schemas.get_mut(name).and_then(object).into_iter().for_each(how);
         change("AgentEventFrame", |frame| {
-            frame.properties.get_mut("data").and_then(object).into_iter().for_each(holds_event)
+            frame.properties.get_mut("data").and_then(object).into_iter().for_each(holds_event);
         });
         // The field's name, and at least one bound.
         change("Range", |range| range.min_properties = Some(2));
