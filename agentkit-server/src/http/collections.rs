@@ -20,7 +20,7 @@ const MAX_PAGE: usize = 1000;
 #[into_params(parameter_in = Query)]
 pub(super) struct ListCollections {
     /// Start behind this name: the `next` of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<super::schema::NameSchema>)]
     after: Option<CollectionName>,
     /// Most collections to list, 1 to 1000; 100 if left out.
     #[param(minimum = 1, maximum = 1000)]

@@ -34,13 +34,15 @@ pub(super) struct CreateKey {
     role: Role,
     /// Who uses it; left out, the key is a user of its own.
     #[serde(default)]
+    #[schema(value_type = Option<super::schema::IdSchema>)]
     user: Option<String>,
     /// The collections it may use; all that its maker may use if left out.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<super::schema::NameSchema>>)]
     collections: Option<BTreeSet<CollectionName>>,
     /// What it is for; at most 256 bytes.
     #[serde(default)]
+    #[schema(value_type = super::schema::NoteTextSchema)]
     label: String,
     /// How long it is good, at most ten years; for ever if left out.
     #[serde(default)]

@@ -23,7 +23,7 @@ pub(in crate::http) struct BeginJob {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct NamedDocument {
     /// 1 to 512 bytes.
-    #[schema(value_type = String)]
+    #[schema(value_type = crate::http::schema::IdSchema)]
     pub(super) id: DocumentId,
     /// What `PUT /documents/{id}` takes.
     pub(super) document: PutDocument,
