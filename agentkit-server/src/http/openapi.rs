@@ -60,7 +60,7 @@ use self::precise::{Credential, Strict};
         super::health::startup,
         openapi,
     ),
-    components(schemas(super::schema::AgentEventSchema, super::openai::Chunk)),
+    components(schemas(super::schema::AgentEventSchema, super::jobs::wire::JobEvent, super::openai::Chunk)),
     modifiers(&Credential, &Strict)
 )]
 struct Description;

@@ -19,8 +19,8 @@ pub(super) use self::plan::PlanSchema;
 use self::plan::{DerivationSchema, FusionSchema};
 use self::texts::BoundSchema;
 pub(super) use self::texts::{
-    AgentEventFrameSchema, ChunkFrameSchema, CountSchema, FileSchema, ID, IdSchema, KindSchema,
-    MetadataSchema, NameSchema, NoteTextSchema, PlainTextSchema, ScalarSchema, TraceIdSchema,
+    AgentEventFrameSchema, ChunkFrameSchema, CountSchema, FileSchema, ID, IdSchema, JobEventFrameSchema,
+    KindSchema, MetadataSchema, NameSchema, NoteTextSchema, PlainTextSchema, ScalarSchema, TraceIdSchema,
 };
 
 /// The whole answer.

@@ -156,7 +156,7 @@ pub(in crate::http) async fn get(
     tag = "jobs",
     params(("id" = String, Path, description = "The job's id"), FollowRun),
     responses(
-        (status = 200, description = "The events", body = JobEvent, content_type = "text/event-stream"),
+        (status = 200, description = "The events", body = crate::http::schema::JobEventFrameSchema, content_type = "text/event-stream"),
         (status = "default", description = "A problem", body = crate::http::problem::ProblemDocument,
             content_type = "application/problem+json"),
     ),

@@ -9,6 +9,8 @@ use crate::http::schema::ID;
 
 /// The schemas whose variants and members are all there are.
 const CLOSED: [&str; 5] = ["Filter", "SearchPlan", "Matching", "Expansion", "Fusion"];
+/// Events as they stand in streams, and the events themselves.
+const FRAMES: [(&str, &str); 2] = [("AgentEventFrame", "AgentEvent"), ("JobEventFrame", "JobEvent")];
 
 /// A credential, unless a route says otherwise.
 pub(super) struct Credential;
@@ -32,11 +34,13 @@ impl Modify for Strict {
         for name in CLOSED {
             schemas.get_mut(name).into_iter().for_each(close);
         }
+        for (frame, event) in FRAMES {
+            let frame = schemas.get_mut(frame).and_then(object);
+            let data = frame.and_then(|frame| frame.properties.get_mut("data")).and_then(object);
+            data.into_iter().for_each(|data| holds(data, event));
+        }
         let mut change =
             |name, how: fn(&mut Object)| schemas.get_mut(name).and_then(object).into_iter().for_each(how);
-        change("AgentEventFrame", |frame| {
-            frame.properties.get_mut("data").and_then(object).into_iter().for_each(holds_event);
-        });
         // The field's name, and at least one bound.
         change("Range", |range| range.min_properties = Some(2));
         change("Metadata", |metadata| {
@@ -54,10 +58,10 @@ fn object(schema: &mut RefOr<Schema>) -> Option<&mut Object> {
     }
 }
 
-/// Says that a text is the JSON of an event.
-fn holds_event(text: &mut Object) {
+/// Says that a text is the JSON of something.
+fn holds(text: &mut Object, name: &str) {
     text.content_media_type = "application/json".into();
-    text.content_schema = Some(Box::new(Ref::from_schema_name("AgentEvent").into()));
+    text.content_schema = Some(Box::new(Ref::from_schema_name(name).into()));
 }
 
 /// Says of every object within that it has no further members.

@@ -118,6 +118,18 @@ pub(in crate::http) struct AgentEventFrameSchema {
     data: String,
 }
 
+/// An event of a job as it stands in a stream.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = JobEventFrame)]
+pub(in crate::http) struct JobEventFrameSchema {
+    /// The event's number.
+    id: String,
+    /// The event's type.
+    event: String,
+    /// The event, a `JobEvent` in JSON.
+    data: String,
+}
+
 /// A piece of an answer as it stands in a stream.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = OpenAiChunkFrame)]
