@@ -139,3 +139,24 @@ fn settings_of_one_kind_of_chat_model_are_refused_for_the_other() {
         });
     }
 }
+
+#[test]
+fn what_outlives_a_request_and_the_page_s_client_can_be_set() {
+    Jail::expect_with(|jail| {
+        let file = "kept_runs = 3\nkept_run_seconds = 4\nmax_sockets = 5\nsocket_idle_seconds = 6\n\
+                    [oidc]\nissuer = 'https://login.example.com'\naudience = 'agentkit'\nclient_id = 'page'\nscope = 'openid docs'\n";
+        jail.create_file("a.toml", file)?;
+        let config = load(Some("a.toml"), &Flags::default()).unwrap();
+        let Limits { kept_runs, kept_run_time, max_sockets, socket_idle, .. } = config.limits;
+        assert_eq!((kept_runs, kept_run_time.as_secs(), max_sockets, socket_idle.as_secs()), (3, 4, 5, 6));
+        let shown = serde_json::json!(config.entries()).to_string();
+        for pair in [r#"["kept_runs",3]"#, r#"["oidc.client_id","page"]"#, r#"["oidc.scope","openid docs"]"#]
+        {
+            assert!(shown.contains(pair), "{pair}: {shown}");
+        }
+        jail.create_file("b.toml", "kept_runs = 257\nmax_sockets = 0\n")?;
+        let error = load(Some("b.toml"), &Flags::default()).unwrap_err();
+        assert_eq!(error.message().lines().count(), 3, "{error}");
+        Ok(())
+    });
+}

@@ -12,7 +12,7 @@ use super::body::{
 };
 use super::problem::{Problem, ProblemKind};
 use super::state::{AuditTarget, Permit, Read, Write};
-use super::wire::{DeleteMatching, Deleted, DocumentPage, InCollection, ListDocuments, PutDocument};
+use super::wire::{DeleteMatching, DeletedMatching, DocumentPage, InCollection, ListDocuments, PutDocument};
 use crate::documents::{Document, Upserted};
 
 /// Documents of a page of the list.
@@ -132,7 +132,7 @@ pub(super) async fn delete(
     tag = "documents",
     request_body = DeleteMatching,
     responses(
-        (status = 200, description = "They are deleted, or counted", body = Deleted),
+        (status = 200, description = "They are deleted, or counted", body = DeletedMatching),
         (status = "default", description = "A problem", body = super::problem::ProblemDocument,
             content_type = "application/problem+json"),
     ),
@@ -153,7 +153,7 @@ pub(super) async fn delete_matching(
     }
     let (would, count) = if dry_run { ("would delete ", matched) } else { ("", deleted) };
     let target = AuditTarget(format!("{would}{count} documents of {}", scope.collection()));
-    let mut response = axum::Json(Deleted { matched, deleted, dry_run }).into_response();
+    let mut response = axum::Json(DeletedMatching { matched, deleted, dry_run }).into_response();
     response.extensions_mut().insert(target);
     Ok(response)
 }

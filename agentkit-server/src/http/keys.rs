@@ -38,7 +38,7 @@ pub(super) struct CreateKey {
     user: Option<String>,
     /// The collections it may use; all that its maker may use if left out.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<super::schema::NameSchema>>)]
+    #[schema(value_type = Option<Vec<super::schema::NameSchema>>, min_items = 1)]
     collections: Option<BTreeSet<CollectionName>>,
     /// What it is for; at most 256 bytes.
     #[serde(default)]

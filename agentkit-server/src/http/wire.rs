@@ -168,13 +168,13 @@ pub(super) struct DeleteMatching {
     pub(super) dry_run: Option<bool>,
     /// Which collection to delete from; `default` if left out.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<super::schema::NameSchema>)]
     pub(super) collection: Option<CollectionName>,
 }
 
 /// Which documents were deleted.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Deleted {
+pub(super) struct DeletedMatching {
     /// Documents that match the filter.
     pub(super) matched: u64,
     /// Documents that were deleted.

@@ -268,7 +268,7 @@ fn no_requests() -> Vec<(&'static str, Vec<u8>, u16)> {
         ("a long header", head(get, &format!("x-a: {}\r\n", "a".repeat(60_000))), 431),
         ("many headers", head(get, &many), 431),
         ("a long address", head(&format!("GET /{} HTTP/1.1", "a".repeat(100_000)), ""), 431),
-        ("the beginning of HTTP/2, cut off", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), 0),
+        ("HTTP/2 that is none", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nand then nonsense".to_vec(), 0),
         ("half a head, cut off", b"GET /documents HTTP/1.1\r\nhost: lo".to_vec(), 0),
     ]
 }

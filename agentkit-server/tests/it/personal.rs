@@ -159,6 +159,12 @@ async fn who_wants_to_be_forgotten_leaves_nothing_but_records_of_nobody() {
         guarded.put(key, &format!("of-{name}?collection=other"), name).await;
         guarded.ask(key, "talk").await;
         guarded.json(key, Method::POST, "/feedback", json!({"turn": TURN, "rating": "up"})).await;
+        let response = json!({"model": "default", "input": name});
+        assert_eq!(guarded.json(key, Method::POST, "/v1/responses", response).await.status, 200);
+        let mut keyed =
+            request(Method::POST, "/chat", "application/json", json!({"message": name}).to_string());
+        keyed.headers_mut().insert("idempotency-key", "once".parse().unwrap());
+        assert_eq!(guarded.send(key, keyed).await.status, 200);
     }
     let gone = guarded.bare(&ann, Method::DELETE, "/me").await;
     assert_eq!(gone.status, 202, "{}", gone.body);
@@ -181,6 +187,7 @@ async fn who_wants_to_be_forgotten_leaves_nothing_but_records_of_nobody() {
         guarded.service.doubles.state.list(&space, &StateQuery::new(99), &ctx).await.unwrap().len()
     };
     assert_eq!((kept("feedback").await, kept("uploads").await, kept("uploaders").await), (1, 2, 2));
+    assert_eq!((kept("responses").await, kept("idempotent-answers").await), (1, 1), "those of bob");
     let trail = guarded.service.state.audit_log().list(&scope, 0, 1000, &ctx).await.unwrap();
     let actors: std::collections::BTreeSet<_> =
         trail.iter().map(|record| record.event.actor.clone()).collect();

@@ -66,6 +66,9 @@ async fn replay(steps: Vec<Step>) {
             Step::DeleteTopic(tea) => {
                 let before = model.len();
                 let filter = Filter::eq("topic", topic(tea));
+                let matching = model.iter().filter(|(_, document)| filter.matches(&document.metadata));
+                let matching: Vec<DocumentId> = matching.map(|(_, document)| document.id.clone()).collect();
+                assert_eq!(index.matching(&scope, &filter, &ctx).await.unwrap(), matching);
                 model.retain(|_, document| !filter.matches(&document.metadata));
                 let deleted = index.delete_matching(&scope, &filter, &ctx).await.unwrap();
                 assert_eq!(deleted, (before - model.len()) as u64);

@@ -102,12 +102,21 @@ impl Durable {
             StateChange::put(idempotent_of(&scope(owner)), id, value.as_str()),
         ];
         for (gone, _) in self.enter((age.clone(), value.len()), ctx).await? {
-            // One that was written anew has a newer age, and stays.
-            let answer = answer_of(&gone).filter(|answer| answer_of(&age).as_ref() != Some(answer));
-            changes.extend(answer.map(|(scope, id)| StateChange::delete(idempotent_of(&scope), id)));
+            if answer_of(&gone) != answer_of(&age) {
+                changes.extend(self.forgets(&gone, ctx).await?);
+            }
             changes.push(StateChange::delete(ages(), gone));
         }
         self.store.commit(changes, ctx).await
+    }
+
+    /// The change that forgets the answer of an age; none if it was written anew, and has a newer age.
+    async fn forgets(&self, age: &str, ctx: &RunContext) -> Result<Option<StateChange>> {
+        let Some((scope, id)) = answer_of(age) else { return Ok(None) };
+        let space = idempotent_of(&scope);
+        let found = records::load::<Written>(&*self.store, &space, &id, ctx).await?;
+        let is_its = found.is_some_and(|kept| age.starts_with(&kept.value.at.sortable()));
+        Ok(is_its.then(|| StateChange::delete(space, id)))
     }
 
     /// Enters an answer, and takes those out that have to go.
@@ -171,4 +180,54 @@ fn id(owner: &Owner, key: &str) -> String {
 
 fn ages() -> StateSpace {
     StateSpace::of_service("idempotent-ages")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::UNIX_EPOCH;
+
+    use agentkit_core::MemoryState;
+
+    use super::*;
+
+    fn written(at: Timestamp, body: String) -> Written {
+        Written { asked: "asked".into(), status: 200, headers: Vec::new(), body, at }
+    }
+
+    /// Answers at a time that can be set, in seconds.
+    fn answers(store: &Arc<MemoryState>, time: &Arc<AtomicU64>) -> Durable {
+        let time = time.clone();
+        let clock = Clock::telling(move || UNIX_EPOCH + Duration::from_secs(time.load(Ordering::Relaxed)));
+        Durable::new(store.clone(), clock)
+    }
+
+    async fn count(store: &MemoryState, space: &StateSpace) -> usize {
+        store.list(space, &StateQuery::new(MAX_RECORDS), &RunContext::new()).await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn answers_go_with_their_time_also_those_from_before_a_restart() {
+        let (store, time) = (Arc::new(MemoryState::default()), Arc::new(AtomicU64::new(1_000_000)));
+        let owner = Owner { tenant: TenantId::new("acme").unwrap(), person: "p-1".into() };
+        let (first, ctx) = (answers(&store, &time), RunContext::new());
+        for key in ["a", "b"] {
+            first.put(&owner, key, &written(first.now(), key.into())).await.unwrap();
+        }
+        assert_eq!(first.get(&owner, "a", &ctx).await.unwrap().unwrap().body, "a");
+        let other = Owner { tenant: TenantId::new("zoo").unwrap(), ..owner.clone() };
+        assert_eq!(first.get(&other, "a", &ctx).await.unwrap(), None);
+
+        time.fetch_add(1800, Ordering::Relaxed);
+        let second = answers(&store, &time);
+        second.put(&owner, "a", &written(second.now(), "anew".into())).await.unwrap();
+        time.fetch_add(1801, Ordering::Relaxed);
+        assert_eq!(second.get(&owner, "b", &ctx).await.unwrap(), None, "its hour is over");
+        second.put(&owner, "c", &written(second.now(), "c".into())).await.unwrap();
+        assert_eq!(second.get(&owner, "a", &ctx).await.unwrap().unwrap().body, "anew");
+        assert_eq!(count(&store, &idempotent_of(&scope(&owner))).await, 2, "a and c");
+        assert_eq!(count(&store, &ages()).await, 2);
+        second.put(&owner, "d", &written(second.now(), "x".repeat(MAX_BYTES))).await.unwrap();
+        assert_eq!(second.get(&owner, "d", &ctx).await.unwrap(), None, "it is too long");
+    }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agentkit_core::{Result, RunContext, StateStore, TenantScope};
+use agentkit_core::{Result, RunContext, StateStore, TenantId, TenantScope};
 use tokio::sync::{Semaphore, watch};
 
 pub(super) use self::read::Source;
@@ -92,14 +92,16 @@ impl Jobs {
             forgotten: AtomicBool::new(false),
         };
         let mut all = self.lock();
-        if all.values().filter(|live| live.is(scope)).count() >= MAX_OPEN {
-            let detail = format!("{MAX_OPEN} jobs are not over yet; wait for one, or stop it");
-            return Err(Problem::new(ProblemKind::RateLimited, detail).retry_after(WAIT));
-        }
+        check_open(&all, scope.tenant())?;
         let live = Arc::new(live);
         all.insert(id.clone(), live.clone());
         drop(all);
         Ok(Entered { jobs: self.clone(), live, id })
+    }
+
+    /// Refuses a tenant that has too many jobs, before anything is read of another.
+    fn check_open(&self, tenant: &TenantId) -> Result<(), Problem> {
+        check_open(&self.lock(), tenant)
     }
 
     /// The job of this id, as it is now.
@@ -150,6 +152,14 @@ impl Jobs {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Live>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn check_open(all: &HashMap<String, Arc<Live>>, tenant: &TenantId) -> Result<(), Problem> {
+    if all.values().filter(|live| live.scope.tenant() == tenant).count() < MAX_OPEN {
+        return Ok(());
+    }
+    let detail = format!("{MAX_OPEN} jobs are not over yet; wait for one, or stop it");
+    Err(Problem::new(ProblemKind::RateLimited, detail).retry_after(WAIT))
 }
 
 /// The place of a job that is not over; dropped, it is over.

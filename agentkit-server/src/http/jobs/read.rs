@@ -16,7 +16,7 @@ use crate::http::admit::Run;
 use crate::http::body::{Raw, from_json, is_json, media_type};
 use crate::http::documents::{check, from_file, from_request};
 use crate::http::problem::{Problem, ProblemKind};
-use crate::http::state::AppState;
+use crate::http::state::{AppState, owner_of};
 
 const FORM: &str = "multipart/form-data";
 
@@ -39,6 +39,7 @@ impl FromRequest<AppState> for Sent {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
+        state.jobs().check_open(&owner_of(&request)?.tenant)?;
         let most = announced(request.headers()).unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
         let room = state.jobs().room.clone().try_acquire_many_owned(units(most));
         let mut room = room.map_err(|_| {

@@ -72,10 +72,10 @@ pub(in crate::http) async fn begin(
     let trace = *run.ctx.trace();
     let tasks = permit.tasks().clone();
     tasks.spawn(Work { entered, permit, scope, trace }.run(sent.sources, sent.room));
-    accepted(job)
+    accepted(&job)
 }
 
-fn accepted(job: Ingest) -> Result<Response, Problem> {
+fn accepted(job: &Ingest) -> Result<Response, Problem> {
     let place = HeaderValue::from_str(&format!("/jobs/{}", job.id));
     let place = place.map_err(|_| Error::internal("name a job"))?;
     let target = AuditTarget(job.id.clone());
@@ -139,7 +139,7 @@ pub(in crate::http) async fn get(
     if let Ok(permit) = permit.and::<Write>()
         && let Some(job) = find(&permit, &id, &run.ctx).await?
     {
-        return Ok(axum::Json(JobEntry::whole(job)));
+        return Ok(axum::Json(JobEntry::whole(&job)));
     }
     let erased =
         if is_id(&id) { permit.erasure().find(&permit.tenant(), &id, &run.ctx).await? } else { None };

@@ -111,8 +111,8 @@ impl JobEntry {
     }
 
     /// An ingest with everything.
-    pub(super) fn whole(job: Ingest) -> Self {
-        Self { documents: Some(job.documents.clone()), ..Self::in_list(&job) }
+    pub(super) fn whole(job: &Ingest) -> Self {
+        Self { documents: Some(job.documents.clone()), ..Self::in_list(job) }
     }
 }
 
