@@ -106,38 +106,6 @@ async fn documents_that_cannot_be_kept_are_refused() {
             "unknown variant",
         ),
         put("/documents/a", JSON, br#"{"text":"a","id":"b"}"#, 400, "invalid-input", "unknown field"),
-        put(
-            "/documents/a",
-            JSON,
-            "{\"text\":\"ä\",\"headings\":[{\"offset\":1,\"level\":1,\"title\":\"x\"}]}".as_bytes(),
-            400,
-            "invalid-input",
-            "headings",
-        ),
-        put(
-            "/documents/a",
-            JSON,
-            "{\"text\":\"ä\",\"marks\":[{\"offset\":1,\"page\":1}]}".as_bytes(),
-            400,
-            "invalid-input",
-            "marks",
-        ),
-        put(
-            "/documents/a",
-            JSON,
-            br#"{"text":"a","marks":[{"offset":0,"page":1,"line":1}]}"#,
-            400,
-            "invalid-input",
-            "unknown field `line`",
-        ),
-        put(
-            "/documents/a",
-            JSON,
-            br#"{"text":"a","headings":[{"offset":0,"level":1,"title":"x","line":1}]}"#,
-            400,
-            "invalid-input",
-            "unknown field `line`",
-        ),
         put("/documents/a", JSON, many_fields.as_bytes(), 400, "invalid-input", "65 fields"),
         put("/documents/a", JSON, huge.as_bytes(), 413, "too-large", "16777217 bytes"),
         put("/documents/a", JSON, &beyond, 413, "too-large", "longer"),
@@ -150,6 +118,23 @@ async fn documents_that_cannot_be_kept_are_refused() {
         put("/documents/a%00b", JSON, br#"{"text":"a"}"#, 400, "invalid-input", "control characters"),
         put("/documents/a?colection=x", JSON, br#"{"text":"a"}"#, 400, "invalid-input", "unknown field"),
         put("/documents/a?collection=..", JSON, br#"{"text":"a"}"#, 400, "invalid-input", "collection name"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn marks_and_headings_that_are_none_are_refused() {
+    let put = |body: &str, part| {
+        (Method::PUT, "/documents/a", JSON, body.as_bytes().to_vec(), 400, "invalid-input", part)
+    };
+    check(vec![
+        put(r#"{"text":"ä","headings":[{"offset":1,"level":1,"title":"x"}]}"#, "headings"),
+        put(r#"{"text":"ä","marks":[{"offset":1,"page":1}]}"#, "marks"),
+        put(r#"{"text":"a","marks":[{"offset":0,"page":1,"line":1}]}"#, "unknown field `line`"),
+        put(
+            r#"{"text":"a","headings":[{"offset":0,"level":1,"title":"x","line":1}]}"#,
+            "unknown field `line`",
+        ),
     ])
     .await;
 }

@@ -37,7 +37,9 @@ impl Modify for Strict {
         for (frame, event) in FRAMES {
             let frame = schemas.get_mut(frame).and_then(object);
             let data = frame.and_then(|frame| frame.properties.get_mut("data")).and_then(object);
-            data.into_iter().for_each(|data| holds(data, event));
+            if let Some(data) = data {
+                holds(data, event);
+            }
         }
         let mut change =
             |name, how: fn(&mut Object)| schemas.get_mut(name).and_then(object).into_iter().for_each(how);
