@@ -23,6 +23,6 @@ export default function () {
     const answer = http.post(`${__ENV.BASE}/chat`, body, { headers });
     check(answer, {
         "status is 200": (response) => response.status === 200,
-        "an answer came": (response) => response.json("answer").length > 0,
+        "an answer came": (response) => response.status === 200 && response.json("answer").length > 0,
     });
 }
