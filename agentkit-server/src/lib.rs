@@ -15,6 +15,8 @@
 //! ```
 
 pub mod audit;
+#[cfg(test)]
+mod busy;
 pub mod cli;
 mod clock;
 pub mod config;

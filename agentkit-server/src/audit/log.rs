@@ -24,8 +24,10 @@ use crate::records::{self, Kept};
 const MAX_WAITING: usize = 4096;
 /// Records of one commit.
 const BATCH: usize = 256;
-/// How often a commit is tried anew because another process wrote to the chain.
+/// How often a batch is tried.
 const ATTEMPTS: usize = 20;
+/// The wait before a store that was busy is tried anew.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long writing a batch may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -258,19 +260,28 @@ impl Shared {
         }
     }
 
-    /// Writes what waits for the chains of some tenants in one commit.
+    /// Writes what waits for the chains of some tenants in one commit. Records are not given up because another process
+    /// wrote to a chain, or because the store is busy for a while.
     async fn write(&self, tenants: &Tenants, ctx: &RunContext) -> Result<()> {
-        let mut attempt = 1;
-        loop {
-            let mut changes = Vec::new();
-            for (tenant, waiting) in tenants {
-                changes.extend(self.extend(tenant, waiting, ctx).await?);
-            }
-            match self.store.commit(changes, ctx).await {
-                Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => attempt += 1,
+        for _ in 1..ATTEMPTS {
+            match self.try_write(tenants, ctx).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(error = error.chain(), "audit records wait to be written");
+                    ctx.run(async { Ok(tokio::time::sleep(PAUSE).await) }).await?;
+                }
                 done => return done,
             }
         }
+        self.try_write(tenants, ctx).await
+    }
+
+    async fn try_write(&self, tenants: &Tenants, ctx: &RunContext) -> Result<()> {
+        let mut changes = Vec::new();
+        for (tenant, waiting) in tenants {
+            changes.extend(self.extend(tenant, waiting, ctx).await?);
+        }
+        self.store.commit(changes, ctx).await
     }
 
     /// The changes that append to one chain.

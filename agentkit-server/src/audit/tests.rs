@@ -10,6 +10,7 @@ use agentkit_core::{
 use futures_util::future::join_all;
 
 use super::*;
+use crate::busy::Busy;
 use crate::clock::Clock;
 
 fn event(actor: &str) -> AuditEvent {
@@ -174,4 +175,11 @@ async fn old_records_are_removed_and_the_rest_is_still_a_chain() {
     let left = fixture.store.list(&links("acme"), &StateQuery::new(1), &fixture.ctx).await.unwrap();
     assert_eq!(left[0].id, chain::id(601));
     assert_eq!(log.prune(Duration::ZERO, &fixture.ctx).await.unwrap(), 99, "this second is not over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_wait_for_a_store_that_is_busy() {
+    let log = AuditLog::new(Arc::new(Busy::failing(3)), Clock::system());
+    log.record(&tenant("acme"), event("ann")).await.unwrap();
+    assert_eq!(log.verify(&RunContext::new()).await.unwrap().len(), 1);
 }

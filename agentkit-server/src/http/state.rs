@@ -46,6 +46,8 @@ use crate::telemetry::Metrics;
 
 /// Most web sockets, whatever the limits say: as many as can be waited for at once.
 const MAX_SOCKETS: usize = 1 << 20;
+/// Credentials that are checked at once. One that was seen a moment ago needs no waiting, so more of them would be a crowd.
+const AT_THE_DOOR: usize = 128;
 
 /// How much the service takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -122,6 +124,8 @@ struct Shared {
     metrics: Metrics,
     root: RunContext,
     slots: Arc<Semaphore>,
+    /// Places for credentials that are being checked.
+    door: Arc<Semaphore>,
     shares: Shares,
     sockets: Arc<Semaphore>,
     draining: CancellationToken,
@@ -168,6 +172,7 @@ impl AppState {
             metrics,
             root: RunContext::new(),
             slots: Arc::new(Semaphore::new(slots)),
+            door: Arc::new(Semaphore::new(AT_THE_DOOR)),
             shares: Shares::of(slots),
             sockets: Arc::new(Semaphore::new(limits.max_sockets.min(MAX_SOCKETS))),
             draining: CancellationToken::new(),

@@ -11,6 +11,7 @@ use agentkit_core::{
 };
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use super::key::ApiKey;
 use super::{Principal, Role, check_subject};
@@ -21,6 +22,8 @@ use crate::records::{self, Kept};
 const BELIEVED: Duration = Duration::from_millis(500);
 /// Keys that are believed at once.
 const MAX_BELIEVED: u64 = 10_000;
+/// Keys that are read from the store at once.
+const READERS: usize = 64;
 /// Longest label of a key in bytes.
 const MAX_LABEL_BYTES: usize = 256;
 
@@ -109,6 +112,8 @@ pub struct Keys {
     store: Arc<dyn StateStore>,
     clock: Clock,
     believed: Cache<String, Arc<KeyRecord>>,
+    /// Whoever reads a key from the store holds the one of these that its id falls to.
+    reading: Arc<[Mutex<()>; READERS]>,
 }
 
 impl Keys {
@@ -116,7 +121,8 @@ impl Keys {
     #[must_use]
     pub fn new(store: Arc<dyn StateStore>, clock: Clock) -> Self {
         let believed = Cache::builder().max_capacity(MAX_BELIEVED).time_to_live(BELIEVED).build();
-        Self { store, clock, believed }
+        let reading = Arc::new(std::array::from_fn(|_| Mutex::new(())));
+        Self { store, clock, believed, reading }
     }
 
     /// Makes a key. It is returned only here; what is stored cannot be turned back into it.
@@ -217,7 +223,17 @@ impl Keys {
         }
     }
 
+    /// Reads a key from the store. Of those who ask for one at the same time only the first does: under load they are
+    /// hundreds, and would take all of the store's connections.
     async fn read(&self, id: &str, ctx: &RunContext) -> Result<Option<Arc<KeyRecord>>> {
+        let place = id.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let _turn = match self.reading.get(place % READERS) {
+            Some(turn) => Some(ctx.run(async { Ok(turn.lock().await) }).await?),
+            None => None,
+        };
+        if let Some(record) = self.believed.get(id) {
+            return Ok(Some(record));
+        }
         let kept = records::load::<KeyRecord>(&*self.store, &space(), id, ctx).await?;
         let record = kept.map(|kept| Arc::new(kept.value));
         if let Some(record) = &record {

@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use agentkit_core::{ErrorKind, MemoryState, RunContext, StateQuery, StateSpace, StateStore};
 
 use super::*;
+use crate::busy::Busy;
 use crate::clock::Clock;
 
 struct Fixture {
@@ -155,4 +156,16 @@ async fn what_no_key_can_be_made_for_is_refused() {
         assert!(fixture.keys.create(&spec, &fixture.ctx).await.unwrap_err().is_invalid_input());
     }
     assert!("root".parse::<Role>().unwrap_err().is_invalid_input());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_many_show_at_once_is_read_once() {
+    let (store, ctx) = (Arc::new(Busy::default()), RunContext::new());
+    let keys = Keys::new(store.clone(), Clock::system());
+    let spec = KeySpec::new(TenantId::new("acme").unwrap(), Role::User);
+    let (key, _) = keys.create(&spec, &ctx).await.unwrap();
+    let shown = (0..500).map(|_| keys.verify(&key, &ctx));
+    let known = futures_util::future::join_all(shown).await;
+    assert!(known.iter().all(Result::is_ok));
+    assert_eq!(store.reads(), 1);
 }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::AppState;
 use super::permit::Caller;
 use crate::http::problem::{Problem, ProblemKind};
+use crate::telemetry::Refusal;
 
 /// How long checking a credential may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,7 +23,10 @@ pub(in crate::http) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match identify(&state, bearer(request.headers())).await {
+    let Ok(place) = state.0.door.clone().try_acquire_owned() else { return crowded(&state).into_response() };
+    let known = identify(&state, bearer(request.headers())).await;
+    drop(place);
+    match known {
         Ok(caller) => {
             request.extensions_mut().insert(Arc::new(caller));
             next.run(request).await
@@ -39,6 +43,12 @@ pub(in crate::http) async fn authenticate(
         }
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Refuses before any work: as many credentials are being checked as can be.
+fn crowded(state: &AppState) -> Problem {
+    state.metrics().refused(Refusal::Concurrency);
+    Problem::new(ProblemKind::Overloaded, "too many requests come at once; try again in a moment")
 }
 
 /// Whose credential this is.
@@ -59,8 +69,13 @@ pub(in crate::http) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn refused(error: Error) -> Problem {
-    if error.kind() != ErrorKind::Unauthorized {
-        return error.into();
+    match error.kind() {
+        ErrorKind::Unauthorized => {}
+        ErrorKind::DeadlineExceeded => {
+            let detail = "the service is too busy to check the credential; try again in a moment";
+            return Problem::new(ProblemKind::Overloaded, detail);
+        }
+        _ => return error.into(),
     }
     tracing::info!(reason = error.message(), "a credential was refused");
     Problem::new(ProblemKind::Unauthorized, error.message())
