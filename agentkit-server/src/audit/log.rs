@@ -268,7 +268,7 @@ impl Shared {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     tracing::warn!(error = error.chain(), "audit records wait to be written");
-                    ctx.run(async { Ok(tokio::time::sleep(PAUSE).await) }).await?;
+                    ctx.run(pause()).await?;
                 }
                 done => return done,
             }
@@ -399,6 +399,11 @@ impl fmt::Debug for AuditLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuditLog")
     }
+}
+
+async fn pause() -> Result<()> {
+    tokio::time::sleep(PAUSE).await;
+    Ok(())
 }
 
 /// Tells those who wait how it went.
