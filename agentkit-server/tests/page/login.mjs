@@ -37,6 +37,8 @@ async function started({ binary }, environment = {}) {
 
 /** Signs in at the provider as `name` and agrees to what the page asks for. */
 async function signIn(page, name) {
+  // Until the provider is known, the only button of this name belongs to the key.
+  await page.locator("#provider").waitFor();
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await page.fill("input[name=login]", name);
   await page.fill("input[name=password]", "anything");
