@@ -21,7 +21,7 @@ use crate::http::problem::{Problem, ProblemKind};
 use crate::identity::SERVICE_TENANT;
 
 /// Refusals a minute that an address is told and that are recorded; further ones are told to wait.
-const REFUSALS_PER_MINUTE: u32 = 60;
+const REFUSALS_PER_MINUTE: u32 = 120;
 /// Addresses that are counted at once; one that is forgotten may begin anew.
 const MAX_ADDRESSES: u64 = 10_000;
 /// After this long without a refusal an address is as good as new.
@@ -129,7 +129,7 @@ mod tests {
         for _ in 0..REFUSALS_PER_MINUTE {
             assert_eq!(strangers.refuse(here), Ok(()));
         }
-        assert_eq!(strangers.refuse(here), Err(Duration::from_secs(1)));
+        assert_eq!(strangers.refuse(here), Err(Duration::from_millis(500)));
         assert_eq!(strangers.refuse(there), Ok(()));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(strangers.refuse(here), Ok(()));
