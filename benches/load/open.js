@@ -1,4 +1,4 @@
-// Questions that come at a rate, whether the service keeps up or not, each different from every other; then one a second, to see it recover.
+// Questions that come at a rate, whether the service keeps up or not, each different from every other; then two a second, to see it recover.
 // The server is started with --insecure-dev, or KEY is an API key. Usage: k6 run -e BASE=http://127.0.0.1:8080 -e QUESTIONS=queries.jsonl -e RATE=200 [-e SECONDS=60] open.js
 // An answer is right, or refused with 429 or 503 and a time to come back; anything else is counted as wrong.
 import http from "k6/http";

@@ -39,7 +39,11 @@ impl SentenceVectors {
         }
         let unknown = sentences.iter().zip(&vectors).filter(|(_, vector)| vector.is_none());
         let unknown: Vec<String> = unknown.map(|(sentence, _)| (*sentence).to_owned()).collect();
-        let embedded = ctx.run(self.embedder.embed(EmbedSide::Document, unknown, ctx)).await?;
+        let embedded = if unknown.is_empty() {
+            Vec::new()
+        } else {
+            ctx.run(self.embedder.embed(EmbedSide::Document, unknown, ctx)).await?
+        };
         let mut embedded = embedded.into_iter();
         for (vector, key) in vectors.iter_mut().zip(keys).filter(|(vector, _)| vector.is_none()) {
             *vector = embedded.next().inspect(|vector| self.known.insert(key, vector.clone()));

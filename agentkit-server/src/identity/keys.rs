@@ -11,7 +11,7 @@ use agentkit_core::{
 };
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::key::ApiKey;
 use super::{Principal, Role, check_subject};
@@ -112,7 +112,7 @@ pub struct Keys {
     store: Arc<dyn StateStore>,
     clock: Clock,
     believed: Cache<String, Arc<KeyRecord>>,
-    /// Whoever reads a key from the store holds the one of these that its id falls to.
+    /// Whoever reads a key from the store, or revokes it, holds the one of these that its id falls to.
     reading: Arc<[Mutex<()>; READERS]>,
 }
 
@@ -170,6 +170,8 @@ impl Keys {
     /// # Errors
     /// Not found if there is no such key, conflict if somebody else changes it, or what the store says.
     pub async fn revoke(&self, id: &str, ctx: &RunContext) -> Result<KeyRecord> {
+        // Nobody reads the key meanwhile, who would believe it afterwards.
+        let _turn = self.turn(id, ctx).await?;
         let Kept { revision, value: mut record, .. } = self.find(id, ctx).await?;
         record.revoked.get_or_insert(self.clock.now());
         self.store.commit(vec![changed(&record, revision)?], ctx).await?;
@@ -226,11 +228,7 @@ impl Keys {
     /// Reads a key from the store. Of those who ask for one at the same time only the first does: under load they are
     /// hundreds, and would take all of the store's connections.
     async fn read(&self, id: &str, ctx: &RunContext) -> Result<Option<Arc<KeyRecord>>> {
-        let place = id.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        let _turn = match self.reading.get(place % READERS) {
-            Some(turn) => Some(ctx.run(async { Ok(turn.lock().await) }).await?),
-            None => None,
-        };
+        let _turn = self.turn(id, ctx).await?;
         if let Some(record) = self.believed.get(id) {
             return Ok(Some(record));
         }
@@ -240,6 +238,13 @@ impl Keys {
             self.believed.insert(id.to_owned(), record.clone());
         }
         Ok(record)
+    }
+
+    /// The turn of whoever reads or revokes the key `id`.
+    async fn turn(&self, id: &str, ctx: &RunContext) -> Result<Option<MutexGuard<'_, ()>>> {
+        let place = id.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let Some(turn) = self.reading.get(place % READERS) else { return Ok(None) };
+        ctx.run(async { Ok(Some(turn.lock().await)) }).await
     }
 
     async fn find(&self, id: &str, ctx: &RunContext) -> Result<Kept<KeyRecord>> {
