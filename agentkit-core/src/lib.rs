@@ -72,5 +72,6 @@ pub use state::{
 pub use stream::Emitter;
 pub use structured::{OutputMode, Structured, StructuredOutput};
 pub use tool::{
-    ErasedTool, ExternalTool, FunctionTool, Handling, Repeat, Tool, ToolPolicy, ToolSpec, TypedTool,
+    ErasedTool, ExternalTool, FunctionTool, Handling, Repeat, Tool, ToolChoice, ToolOffer, ToolPolicy,
+    ToolSpec, TypedTool,
 };

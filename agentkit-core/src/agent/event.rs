@@ -46,7 +46,7 @@ pub enum AgentEventKind {
     },
     /// The text so far rests on this quotation.
     Citation(Citation),
-    /// The model asks for a tool.
+    /// The model asks for a tool; it is one of the caller's if the run ends with outcome `waiting` and without its result.
     ToolCalled(ToolCall),
     /// A call has its result: what the tool returned, or why it was not run. Results come in the order of the
     /// calls, and each call has one before the run is over.
@@ -118,6 +118,7 @@ pub enum Outcome {
     Refused,
     /// With an answer cut off at the model's token limit.
     Truncated,
-    /// Not at all: it waits for somebody outside, and can be resumed.
+    /// Not at all: it waits for somebody outside. It can be resumed; or, where the caller's own tools are called, the
+    /// message is sent again with the calls and their results.
     Waiting,
 }

@@ -12,6 +12,7 @@ use super::event::{AgentEvent, AgentEventKind, Citation, Outcome, Source};
 use super::run::DeferredCall;
 use crate::error::{Error, Result};
 use crate::id::{RunId, SessionId};
+use crate::message::ToolCall;
 use crate::model::Usage;
 use crate::stream::{Emitter, Generated};
 
@@ -116,6 +117,9 @@ pub struct AgentReply {
     /// What it waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deferred: Vec<DeferredCall>,
+    /// The calls of tools that have no result, in order: if the run waits, the caller's own tools are among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
 }
 
 impl Default for AgentReply {
@@ -131,6 +135,7 @@ impl Default for AgentReply {
             trace_id: String::new(),
             run_id: None,
             deferred: Vec::new(),
+            tool_calls: Vec::new(),
         }
     }
 }
@@ -150,7 +155,10 @@ impl AgentReply {
             AgentEventKind::Delta { text } => self.answer.push_str(&text),
             AgentEventKind::Citation(citation) => self.citations.push(citation),
             AgentEventKind::Usage(usage) => self.usage = usage,
-            AgentEventKind::ToolCalled(_) | AgentEventKind::ToolReturned(_) => {}
+            AgentEventKind::ToolCalled(call) => self.tool_calls.push(call),
+            AgentEventKind::ToolReturned(result) => {
+                self.tool_calls.retain(|call| call.id != result.call_id);
+            }
             AgentEventKind::Deferred { run_id, calls } => {
                 self.run_id = Some(run_id);
                 self.deferred = calls;

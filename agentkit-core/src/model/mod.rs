@@ -23,7 +23,7 @@ pub use self::stream::{ChatEvent, ChatResponse, ChatStream, FinishReason, Passag
 use crate::context::RunContext;
 use crate::error::Result;
 use crate::message::Message;
-use crate::tool::ToolSpec;
+use crate::tool::{ToolChoice, ToolSpec};
 
 /// A model that continues a conversation.
 ///
@@ -139,6 +139,12 @@ pub struct ChatRequest {
     pub messages: Vec<Message>,
     /// Tools the model may ask for.
     pub tools: Vec<ToolSpec>,
+    /// Which of them it shall ask for.
+    #[serde(default, skip_serializing_if = "ToolChoice::is_auto")]
+    pub tool_choice: ToolChoice,
+    /// Whether it may ask for several at once; `None` leaves it to the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel_tool_calls: Option<bool>,
     /// Most tokens to generate; `None` leaves it to the model.
     pub max_tokens: Option<u32>,
     /// Sampling temperature; `None` leaves it to the model.

@@ -1,6 +1,7 @@
 //! The tool contract: typed for those who write tools, erased for the loop that runs them.
 
 mod function;
+mod offer;
 mod policy;
 mod typed;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::function::FunctionTool;
+pub use self::offer::{ToolChoice, ToolOffer};
 pub use self::policy::{ExternalTool, Handling, Repeat, ToolPolicy};
 pub use self::typed::{ErasedTool, TypedTool};
 use crate::context::RunContext;

@@ -10,7 +10,7 @@ use agentkit_core::{
 use async_trait::async_trait;
 
 use super::history::HistoryRewriter;
-use super::run::{Run, check_room};
+use super::run::{Run, check};
 use super::support::Support;
 
 /// Passages asked of the retriever unless told otherwise.
@@ -30,6 +30,9 @@ const INSTRUCTIONS: &str = "Answer the question using only the numbered passages
 /// itself is checked, and the `[n]` markers of any other are traced to the best supporting sentence of passage
 /// n. If nothing is found, or too little in the eyes of [a judge](RagAgent::support), the run ends with [`REFUSAL`](super::REFUSAL) and the model is not asked. The turn is
 /// remembered before the run is done.
+///
+/// [Tools of the caller](AgentInput::tools) are handed to the model beside the passages, also where nothing was found; a
+/// model that calls one ends the run with [`Outcome::Waiting`](agentkit_core::Outcome::Waiting).
 ///
 /// Cheap to clone.
 ///
@@ -165,7 +168,7 @@ impl RagAgent {
 impl Agent for RagAgent {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
-        check_room(self, &input)?;
+        check(self, &input)?;
         let run = Run { agent: self.clone(), input, ctx: ctx.clone() };
         Ok(AgentStream::generate(move |out| run.drive(out)))
     }

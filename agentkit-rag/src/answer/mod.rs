@@ -12,11 +12,13 @@ mod counting;
 mod extractive;
 mod history;
 mod pack;
+mod reply;
 mod run;
 mod score;
 mod sentence;
 mod support;
 mod terms;
+mod turn;
 mod values;
 mod vectors;
 

@@ -1,6 +1,6 @@
 //! Choosing which found passages a model is given, within its token budget.
 
-use agentkit_core::{Hit, Passage, Span};
+use agentkit_core::{Hit, Message, Part, Passage, Span};
 
 use super::sentence::{boundary_before, units};
 
@@ -10,6 +10,17 @@ pub(super) fn estimate_tokens(text: &str) -> usize {
     let ascii = text.bytes().filter(u8::is_ascii).count();
     let others = text.chars().filter(|c| !c.is_ascii()).count();
     ascii.div_ceil(4) + others
+}
+
+/// Tokens of what `message` says, calls and returns, passages left out.
+pub(super) fn message_tokens(message: &Message) -> usize {
+    let part = |part: &Part| match part {
+        Part::Text { text } => estimate_tokens(text),
+        Part::ToolCall(call) => estimate_tokens(&call.name) + estimate_tokens(&call.arguments.to_string()),
+        Part::ToolResult(result) => estimate_tokens(&result.content),
+        _ => 0,
+    };
+    message.parts.iter().map(part).sum()
 }
 
 /// Takes hits best first while they fit into `budget` tokens; what another one already holds is left out.

@@ -1,26 +1,32 @@
-//! One run of the agent: its steps in order, and what becomes of the model's events.
+//! One run of the agent: its steps in order.
 
 use agentkit_core::{
-    AgentEventKind, AgentInput, ChatEvent, ChatRequest, Conversation, Emitter, Error, ErrorKind,
-    FinishReason, Message, Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SearchResponse,
-    SessionKey, Source,
+    AgentEventKind, AgentInput, ChatRequest, Conversation, Emitter, Error, ErrorKind, Message, Outcome, Part,
+    Passage, Result, Role, RunContext, SearchRequest, SearchResponse, SessionKey, Source, ToolSpec,
 };
 
 use super::REFUSAL;
 use super::agent::RagAgent;
-use super::cite::{MarkerReader, citation, support, without_markers};
-use super::pack::{estimate_tokens, pack};
+use super::cite::{citation, support};
+use super::pack::{estimate_tokens, message_tokens, pack};
+use super::reply::Answer;
+use super::turn::{Turn, turns};
 
 /// Most messages recalled of a session.
 const RECALLED: usize = 20;
 /// Share of the model's context that the history may take: one in so many.
 const HISTORY_SHARE: usize = 4;
+/// Share of the model's context that the caller's tools, their calls and results may take: one in so many.
+const TOOLS_SHARE: usize = 2;
 /// Share of the model's context that is kept for its answer, and the most that is.
 const ANSWER_SHARE: usize = 4;
 const ANSWER_TOKENS: usize = 2_048;
 /// Passages named when the question is not answered, and the words before them.
 const NAMED: usize = 5;
 const NEAREST: &str = "The nearest passages:";
+/// What a model is told besides where the caller has tools.
+const TOOL_INSTRUCTIONS: &str = "You may also call the tools you are given, where the passages do not answer or something \
+    is to be done. What a tool returns may be used in the answer like a passage, but without a number.";
 
 type Out = Emitter<AgentEventKind>;
 
@@ -35,7 +41,9 @@ impl Run {
     /// Runs all steps; an error ends the run and nothing is remembered.
     pub(super) async fn drive(self, out: Out) -> Result<()> {
         let (text, outcome) = self.ctx.run(Box::pin(self.answer(&out))).await?;
-        self.remember(text).await?;
+        if outcome != Outcome::Waiting {
+            self.remember(text).await?;
+        }
         out.emit(AgentEventKind::Done { outcome }).await
     }
 
@@ -46,6 +54,9 @@ impl Run {
         let Found { query, sources, doubtful } = self.retrieve(&history).await?;
         let passages: Vec<Passage> = sources.iter().map(|source| source.passage.clone()).collect();
         out.emit(AgentEventKind::Retrieved { query, sources }).await?;
+        if self.uses_tools() {
+            return self.ask_model(out, history, passages).await;
+        }
         if passages.is_empty() {
             out.emit(AgentEventKind::Delta { text: REFUSAL.into() }).await?;
             return Ok((REFUSAL.into(), Outcome::Refused));
@@ -82,27 +93,20 @@ impl Run {
 
     /// The latest of what was said before, as much as fits.
     async fn history(&self) -> Result<Vec<Turn>> {
-        let messages = self.said().await?;
-        let mut left = self.agent.model.info().context_tokens / HISTORY_SHARE;
-        let mut turns: Vec<Turn> = Vec::new();
-        let turn = |message: &&Message| matches!(message.role, Role::User | Role::Assistant);
-        for message in messages.iter().rev().filter(turn).take(RECALLED) {
-            // The numbers of an earlier answer mean other passages than those of this turn.
-            let text = without_markers(&message.joined_text());
-            let Some(rest) = left.checked_sub(estimate_tokens(&text)) else { break };
-            left = rest;
-            turns.push(Turn { role: message.role, text });
-        }
-        turns.reverse();
-        // Some models want the user to speak first.
-        let first = turns.iter().position(|turn| turn.role == Role::User).unwrap_or(turns.len());
-        Ok(turns.split_off(first))
+        let budget = self.agent.model.info().context_tokens / HISTORY_SHARE;
+        Ok(turns(self.said().await?, RECALLED, budget, self.uses_tools()))
+    }
+
+    /// Whether the caller's tools may be called, or were.
+    fn uses_tools(&self) -> bool {
+        uses_tools(&self.input)
     }
 
     async fn retrieve(&self, history: &[Turn]) -> Result<Found> {
         // A refusal says nothing that a question could lean on.
-        let said = history.iter().filter(|turn| !turn.text.starts_with(REFUSAL));
-        let said = said.map(|turn| Message::text(turn.role, turn.text.as_str())).collect();
+        let leans = |turn: &&Turn| !turn.text.is_empty() && !turn.text.starts_with(REFUSAL);
+        let said = history.iter().filter(leans);
+        let said = said.map(|turn| Message::text(turn.role(), turn.text.as_str())).collect();
         let mut request = SearchRequest::new(self.input.scope.clone(), self.input.message.as_str())
             .top_k(self.agent.top_k)
             .plan(self.agent.plan.clone())
@@ -126,9 +130,10 @@ impl Run {
     fn passage_budget(&self, history: &[Turn]) -> usize {
         let whole = self.agent.model.info().context_tokens;
         let answer = (whole / ANSWER_SHARE).min(ANSWER_TOKENS);
-        let said: usize = history.iter().map(|turn| estimate_tokens(&turn.text)).sum();
+        let said: usize = history.iter().map(Turn::tokens).sum();
         let fixed = estimate_tokens(&self.agent.instructions)
             + further_tokens(&self.input)
+            + tool_tokens(&self.input)
             + estimate_tokens(&self.input.message);
         whole.saturating_sub(answer + said + fixed).min(self.agent.context_tokens)
     }
@@ -142,12 +147,10 @@ impl Run {
         let request = self.request(history, passages.clone());
         let mut stream = self.agent.model.stream(request, &self.ctx).await?;
         let native = self.agent.model.info().capabilities.citations;
-        let markers = (!native).then(MarkerReader::default);
-        let mut answer = Answer { ctx: &self.ctx, out, passages, markers, text: String::new(), cited: 0 };
+        let mut answer = Answer::new(&self.ctx, out, passages, native);
         while let Some(event) = stream.next().await {
-            if let Some(reason) = answer.take(event?).await? {
-                let outcome = answer.outcome(reason)?;
-                return Ok((answer.text, outcome));
+            if let Some(end) = answer.take(event?).await? {
+                return Ok(end);
             }
         }
         Err(Error::internal("the model's stream ended without a finish reason"))
@@ -155,11 +158,20 @@ impl Run {
 
     fn request(&self, history: Vec<Turn>, passages: Vec<Passage>) -> ChatRequest {
         let mut messages = vec![Message::system(self.agent.instructions.to_string())];
+        messages.extend(self.uses_tools().then(|| Message::system(TOOL_INSTRUCTIONS)));
         messages.extend(further(&self.input).cloned());
-        messages.extend(history.into_iter().map(|turn| Message::text(turn.role, turn.text)));
+        messages.extend(history.into_iter().map(|turn| turn.message));
+        let found = (!passages.is_empty()).then_some(Part::Passages { passages });
         let question = Part::Text { text: self.input.message.clone() };
-        messages.push(Message { role: Role::User, parts: vec![Part::Passages { passages }, question] });
-        ChatRequest::new(messages)
+        messages.push(Message { role: Role::User, parts: found.into_iter().chain([question]).collect() });
+        messages.extend(self.input.since.iter().cloned());
+        let mut request = ChatRequest::new(messages);
+        if self.uses_tools() {
+            request.tools.clone_from(&self.input.tools.tools);
+            request.tool_choice = self.input.tools.choice.clone();
+            request.parallel_tool_calls = self.input.tools.parallel;
+        }
+        request
     }
 
     async fn remember(&self, answer: String) -> Result<()> {
@@ -174,15 +186,43 @@ impl Run {
     }
 }
 
-/// Refuses further instructions that leave the passages no room.
-pub(super) fn check_room(agent: &RagAgent, input: &AgentInput) -> Result<()> {
-    let (tokens, most) = (further_tokens(input), agent.model.info().context_tokens / HISTORY_SHARE);
+/// Refuses what the model cannot do, and what leaves the passages no room.
+pub(super) fn check(agent: &RagAgent, input: &AgentInput) -> Result<()> {
+    let model = agent.model.info();
+    if uses_tools(input) && !model.capabilities.tools {
+        let message = format!("the chat model {:?} cannot call tools; leave them out", model.name);
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let whole = model.context_tokens;
+    fits("system messages", further_tokens(input), whole / HISTORY_SHARE)?;
+    fits("tools, their calls and results", tool_tokens(input), whole / TOOLS_SHARE)
+}
+
+fn fits(what: &str, tokens: usize, most: usize) -> Result<()> {
     if tokens <= most {
         return Ok(());
     }
     let message =
-        format!("the system messages have about {tokens} tokens, at most {most} fit the model; shorten them");
+        format!("the {what} have about {tokens} tokens, at most {most} fit the model; shorten them");
     Err(Error::invalid_input(message))
+}
+
+/// Whether the caller's tools may be called, or were.
+fn uses_tools(input: &AgentInput) -> bool {
+    input.tools.is_open() || !input.since.is_empty()
+}
+
+/// Tokens of the caller's tools, of their calls and of the results.
+fn tool_tokens(input: &AgentInput) -> usize {
+    if !uses_tools(input) {
+        return 0;
+    }
+    let tool = |tool: &ToolSpec| {
+        let parameters = estimate_tokens(&tool.parameters.to_string());
+        estimate_tokens(&tool.name) + estimate_tokens(&tool.description) + parameters
+    };
+    let tools: usize = input.tools.tools.iter().map(tool).sum();
+    tools + input.since.iter().map(message_tokens).sum::<usize>()
 }
 
 /// What the application tells the model for this message alone.
@@ -201,80 +241,4 @@ struct Found {
     sources: Vec<Source>,
     /// Whether too little supports an answer.
     doubtful: bool,
-}
-
-/// What was said before.
-struct Turn {
-    role: Role,
-    text: String,
-}
-
-/// An answer being made.
-struct Answer<'r> {
-    ctx: &'r RunContext,
-    out: &'r Out,
-    passages: Vec<Passage>,
-    /// Reads `[n]`, if the model does not cite by itself.
-    markers: Option<MarkerReader>,
-    text: String,
-    cited: usize,
-}
-
-impl Answer<'_> {
-    /// Passes a model's event on; gives the reason if it was the last.
-    async fn take(&mut self, event: ChatEvent) -> Result<Option<FinishReason>> {
-        match event {
-            ChatEvent::Delta { text } => self.delta(text).await?,
-            ChatEvent::Citation(cited) if self.markers.is_none() => {
-                self.cite(cited.number, cited.span).await?;
-            }
-            ChatEvent::Usage(usage) => {
-                self.out.emit(AgentEventKind::Usage(usage)).await?;
-                self.ctx.spend_tokens(usage.total())?;
-            }
-            ChatEvent::Finished { reason } => return Ok(Some(reason)),
-            // No tool was offered, and events of a later version have no meaning here.
-            _ => {}
-        }
-        Ok(None)
-    }
-
-    async fn delta(&mut self, text: String) -> Result<()> {
-        self.text.push_str(&text);
-        let found = self.markers.as_mut().map(|reader| reader.push(&text)).unwrap_or_default();
-        self.out.emit(AgentEventKind::Delta { text }).await?;
-        for marker in found {
-            for number in marker.numbers {
-                let passage = number.checked_sub(1).and_then(|at| self.passages.get(at));
-                let span = passage.map(|passage| support(&marker.claim, passage)).unwrap_or_default();
-                self.cite(number, span).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn cite(&mut self, number: usize, span: agentkit_core::Span) -> Result<()> {
-        let Some(citation) = citation(number, span, &self.passages) else {
-            tracing::warn!(number, ?span, "dropped a citation that quotes no passage");
-            return Ok(());
-        };
-        self.cited += 1;
-        self.out.emit(AgentEventKind::Citation(citation)).await
-    }
-
-    fn outcome(&self, reason: FinishReason) -> Result<Outcome> {
-        match reason {
-            FinishReason::Refused => Ok(Outcome::Refused),
-            FinishReason::Stop if self.cited == 0 && self.text.trim().starts_with(REFUSAL) => {
-                Ok(Outcome::Refused)
-            }
-            FinishReason::Stop => Ok(Outcome::Answered),
-            FinishReason::Length => Ok(Outcome::Truncated),
-            FinishReason::ContentFilter => Err(Error::new(
-                ErrorKind::Unsupported,
-                "the model's provider withheld the answer; rephrase the question or use another model",
-            )),
-            other => Err(Error::internal(format!("the model stopped for {other:?}, which was not offered"))),
-        }
-    }
 }

@@ -146,6 +146,7 @@ fn with_note(message: &str, from: &str, note: &str) -> String {
 impl Agent for HandOff {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        input.without_tools()?;
         if self.agents.is_empty() {
             return Err(Error::invalid_input("a hand-off among no agents answers nothing"));
         }

@@ -92,6 +92,7 @@ async fn one(agent: Arc<dyn Agent>, input: AgentInput, used: Used, ctx: RunConte
 impl Agent for Parallel {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        input.without_tools()?;
         if self.agents.is_empty() {
             return Err(Error::invalid_input("no agents are given whose answers could be combined"));
         }

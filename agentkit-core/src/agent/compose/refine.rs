@@ -110,6 +110,7 @@ fn revision(message: &str, draft: &str, why: &str) -> String {
 impl Agent for Refine {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        input.without_tools()?;
         let (whole, ctx) = (self.clone(), ctx.clone());
         Ok(AgentStream::generate(move |out| whole.drive(input, ctx, out)))
     }

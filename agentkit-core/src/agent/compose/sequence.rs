@@ -76,6 +76,7 @@ impl Sequence {
 impl Agent for Sequence {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        input.without_tools()?;
         if self.agents.is_empty() {
             return Err(Error::invalid_input("a sequence of no agents answers nothing"));
         }

@@ -174,6 +174,7 @@ impl ToolAgent {
 impl Agent for ToolAgent {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        input.without_tools()?;
         if input.filter.is_some() && self.parts.tool_source.is_none() {
             let message = "this agent's tools take no filter; give it tools for each run";
             return Err(Error::new(ErrorKind::Unsupported, message));

@@ -21,6 +21,9 @@ pub use self::errors::{error_in_body, error_in_frame, error_of_response, unreada
 pub use self::frame::{Frame, Frames};
 pub use self::lines::LineDecoder;
 pub use self::passages::render_passages;
-pub use self::request::{Body, Turn, arguments_object, arguments_text, check_request, marked_content, turns};
+pub use self::request::{
+    Body, Turn, arguments_object, arguments_text, check_request, marked_content, parallel_tool_calls,
+    tool_choice, turns,
+};
 pub use self::sse::SseDecoder;
 pub use super::tokens::{estimate_tokens, truncate};

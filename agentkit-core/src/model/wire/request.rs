@@ -6,6 +6,7 @@ use super::passages::render_passages;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, Part, Role, ToolCall, ToolResult};
 use crate::model::{Capabilities, ChatRequest};
+use crate::tool::ToolChoice;
 
 /// A message, taken apart.
 #[derive(Debug)]
@@ -71,6 +72,23 @@ fn misplaced(role: Role) -> Error {
         "a message of role {role:?} cannot be sent: tool calls belong to the assistant, and a tool's message holds \
          nothing but one or more tool results"
     ))
+}
+
+/// Which tools are to be called, in the words of OpenAI; `named` writes a tool's name. `None` leaves it to the model.
+pub fn tool_choice(request: &ChatRequest, named: impl FnOnce(&str) -> Value) -> Option<Value> {
+    match &request.tool_choice {
+        _ if request.tools.is_empty() => None,
+        ToolChoice::Auto => None,
+        ToolChoice::None => Some("none".into()),
+        ToolChoice::Required => Some("required".into()),
+        ToolChoice::Tool(name) => Some(named(name)),
+    }
+}
+
+/// Whether several tools may be called at once, where there are tools and it is said.
+#[must_use]
+pub fn parallel_tool_calls(request: &ChatRequest) -> Option<bool> {
+    request.parallel_tool_calls.filter(|_| !request.tools.is_empty())
 }
 
 /// A result's content, for formats that have no other mark for an error.

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::message::{Role, ToolCall, ToolResult};
 use crate::model::ChatRequest;
 use crate::model::anthropic::options::AnthropicOptions;
-use crate::model::wire::{Body, Turn, arguments_object, check_request, turns};
-use crate::tool::ToolSpec;
+use crate::model::wire::{Body, Turn, arguments_object, check_request, parallel_tool_calls, turns};
+use crate::tool::{ToolChoice, ToolSpec};
 
 /// The body of `POST /messages` for a streamed answer.
 ///
@@ -36,6 +36,7 @@ pub fn messages_body(options: &AnthropicOptions, request: &ChatRequest) -> Resul
     body.set("messages", messages);
     body.set("stream", true);
     body.set_list("tools", request.tools.iter().map(tool).collect());
+    body.set_some("tool_choice", tool_choice(request));
     body.set_decimal("temperature", request.temperature);
     body.set_list("stop_sequences", request.stop.iter().map(|stop| json!(stop)).collect());
     Ok(body.into_value())
@@ -66,6 +67,27 @@ fn blocks(turn: &Turn<'_>) -> Vec<Value> {
 
 fn tool(spec: &ToolSpec) -> Value {
     json!({"name": spec.name, "description": spec.description, "input_schema": spec.parameters})
+}
+
+/// `None` if nothing is asked for that the model would not do by itself.
+fn tool_choice(request: &ChatRequest) -> Option<Value> {
+    let single = parallel_tool_calls(request) == Some(false);
+    let mut choice = Body::default();
+    match &request.tool_choice {
+        _ if request.tools.is_empty() => return None,
+        ToolChoice::Auto if !single => return None,
+        ToolChoice::Auto => choice.set("type", "auto"),
+        ToolChoice::None => choice.set("type", "none"),
+        ToolChoice::Required => choice.set("type", "any"),
+        ToolChoice::Tool(name) => {
+            choice.set("type", "tool");
+            choice.set("name", name.as_str());
+        }
+    }
+    if single && request.tool_choice != ToolChoice::None {
+        choice.set("disable_parallel_tool_use", true);
+    }
+    Some(choice.into_value())
 }
 
 fn tool_use(call: &ToolCall) -> Value {

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Role, ToolCall, ToolResult};
 use crate::model::ChatRequest;
 use crate::model::ollama::options::OllamaOptions;
-use crate::model::wire::{Body, Turn, arguments_object, check_request, marked_content, turns};
-use crate::tool::ToolSpec;
+use crate::model::wire::{
+    Body, Turn, arguments_object, check_request, marked_content, parallel_tool_calls, turns,
+};
+use crate::tool::{ToolChoice, ToolSpec};
 
 /// The body of `POST /api/chat` for a streamed answer.
 ///
@@ -26,7 +28,7 @@ pub fn chat_body(options: &OllamaOptions, request: &ChatRequest) -> Result<Value
     body.set("model", options.model.as_str());
     body.set("messages", messages);
     body.set("stream", true);
-    body.set_list("tools", request.tools.iter().map(tool).collect());
+    body.set_list("tools", tools_of(request)?);
     body.set("options", sampling(options, request));
     body.set_some("keep_alive", options.keep_alive.map(|time| format!("{}ms", time.as_millis())));
     Ok(body.into_value())
@@ -53,6 +55,20 @@ fn messages(turn: &Turn<'_>, tools: &HashMap<&str, &str>) -> Vec<Value> {
     message.set("content", turn.text.as_deref().unwrap_or_default());
     message.set_list("tool_calls", turn.calls.iter().map(|call| tool_call(call)).collect());
     vec![message.into_value()]
+}
+
+/// The tools that may be called. The interface cannot be told to call one, or only one.
+fn tools_of(request: &ChatRequest) -> Result<Vec<Value>> {
+    let forced = !matches!(request.tool_choice, ToolChoice::Auto | ToolChoice::None);
+    if forced || parallel_tool_calls(request) == Some(false) {
+        let message = "Ollama cannot be told which tools to call, or how many; leave tool_choice and \
+            parallel_tool_calls out";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    if request.tool_choice == ToolChoice::None {
+        return Ok(Vec::new());
+    }
+    Ok(request.tools.iter().map(tool).collect())
 }
 
 fn tool(spec: &ToolSpec) -> Value {

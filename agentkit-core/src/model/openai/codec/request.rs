@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::message::{Role, ToolCall, ToolResult};
 use crate::model::openai::options::{OpenAiOptions, TokenLimit};
-use crate::model::wire::{Body, Turn, arguments_text, check_request, marked_content, turns};
+use crate::model::wire::{
+    Body, Turn, arguments_text, check_request, marked_content, parallel_tool_calls, tool_choice, turns,
+};
 use crate::model::{ChatRequest, OutputSchema};
 use crate::tool::ToolSpec;
 
@@ -27,6 +29,11 @@ pub fn chat_body(options: &OpenAiOptions, request: &ChatRequest) -> Result<Value
     body.set("stream", true);
     body.set("stream_options", json!({"include_usage": true}));
     body.set_list("tools", request.tools.iter().map(tool).collect());
+    body.set_some(
+        "tool_choice",
+        tool_choice(request, |name| json!({"type": "function", "function": {"name": name}})),
+    );
+    body.set_some("parallel_tool_calls", parallel_tool_calls(request));
     body.set_some(limit, request.max_tokens);
     body.set_decimal("temperature", request.temperature);
     body.set_list("stop", request.stop.iter().map(|stop| json!(stop)).collect());

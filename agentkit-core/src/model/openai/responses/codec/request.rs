@@ -6,7 +6,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Role, ToolCall, ToolResult};
 use crate::model::ChatRequest;
 use crate::model::openai::OpenAiOptions;
-use crate::model::wire::{Body, Turn, arguments_text, check_request, marked_content, turns};
+use crate::model::wire::{
+    Body, Turn, arguments_text, check_request, marked_content, parallel_tool_calls, tool_choice, turns,
+};
 use crate::tool::ToolSpec;
 
 /// The body of `POST /responses` for a streamed answer that the server does not keep.
@@ -30,6 +32,8 @@ pub fn responses_body(options: &OpenAiOptions, request: &ChatRequest) -> Result<
     body.set("stream", true);
     body.set("store", false);
     body.set_list("tools", request.tools.iter().map(tool).collect());
+    body.set_some("tool_choice", tool_choice(request, |name| json!({"type": "function", "name": name})));
+    body.set_some("parallel_tool_calls", parallel_tool_calls(request));
     body.set_some("max_output_tokens", request.max_tokens);
     body.set_decimal("temperature", request.temperature);
     Ok(body.into_value())
