@@ -48,6 +48,8 @@ pub(super) struct AgentReplySchema {
     run_id: Option<String>,
     /// The tool calls it waits for.
     deferred: Option<Vec<DeferredCallSchema>>,
+    /// The tool calls that have no result.
+    tool_calls: Option<Vec<ToolCallSchema>>,
 }
 
 /// A tool call that waits for somebody outside.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use agentkit_core::testing::{HashingEmbedder, WindowMemory};
 use agentkit_core::{
-    Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, CollectionName, DocumentId, Error,
-    ErrorKind, Explanation, Filter, Hit, Leg, LegExplanation, Locator, Memory, MemoryState, Message, Outcome,
-    Passage, Result, Retriever, RunContext, SearchRequest, SearchResponse, SessionKey, Source, Span,
-    TenantScope, Usage,
+    Agent, AgentEventKind, AgentInput, AgentStream, ChunkId, Citation, CollectionName, DocumentId, Emitter,
+    Error, ErrorKind, Explanation, Filter, Hit, Leg, LegExplanation, Locator, Memory, MemoryState, Message,
+    Outcome, Part, Passage, Result, Retriever, RunContext, SearchRequest, SearchResponse, SessionKey, Source,
+    Span, TenantScope, ToolCall, Usage,
 };
 use agentkit_rag::SourceDocument;
 use agentkit_server::{Document, DocumentEntry, DocumentStore, Services, StoreStats, StoreTotals, Upserted};
@@ -27,7 +27,8 @@ pub(crate) fn passage() -> Passage {
     }
 }
 
-/// Answers by the message: `hang` never ends, `fail` fails midway, `panic` panics, `refuse` refuses to start.
+/// Answers by the message: `hang` never ends, `fail` fails midway, `panic` panics, `refuse` refuses to start, `weather`
+/// calls tools of the caller.
 pub(crate) struct DoubleAgent {
     /// Runs that hold their producer at this moment.
     pub(crate) running: Arc<AtomicUsize>,
@@ -65,6 +66,9 @@ impl DoubleAgent {
 impl Agent for DoubleAgent {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        if input.message != "weather" {
+            input.without_tools()?;
+        }
         self.asked.lock().unwrap().push(input.clone());
         match input.message.as_str() {
             "refuse" => return Err(Error::new(ErrorKind::Unavailable, "the model is away")),
@@ -83,6 +87,7 @@ impl Agent for DoubleAgent {
                 out.emit(AgentEventKind::Delta { text: text.into() }).await?;
             }
             match input.message.as_str() {
+                "weather" => return weather(&input, &out).await,
                 "hang" => ctx.stopped().await,
                 "deaf" => std::future::pending().await,
                 "fail" => return Err(Error::new(ErrorKind::Unavailable, "the model went away")),
@@ -96,13 +101,33 @@ impl Agent for DoubleAgent {
     }
 }
 
+/// Calls the first of the caller's tools twice, and tells the results if there are some.
+async fn weather(input: &AgentInput, out: &Emitter<AgentEventKind>) -> Result<()> {
+    let results = input.since.iter().flat_map(|said| &said.parts).filter_map(|part| match part {
+        Part::ToolResult(result) => Some(result.content.as_str()),
+        _ => None,
+    });
+    let told: Vec<&str> = results.collect();
+    if !told.is_empty() {
+        out.emit(AgentEventKind::Delta { text: format!("; {}", told.join(", ")) }).await?;
+        return finish(out).await;
+    }
+    let name = input.tools.tools.first().map(|tool| tool.name.clone()).unwrap_or_default();
+    for city in ["Oslo", "Bergen"] {
+        let arguments = serde_json::json!({ "city": city });
+        let call = ToolCall { id: format!("call_{city}"), name: name.clone(), arguments };
+        out.emit(AgentEventKind::ToolCalled(call)).await?;
+    }
+    out.emit(AgentEventKind::Done { outcome: Outcome::Waiting }).await
+}
+
 async fn remember(memory: &WindowMemory, input: AgentInput, ctx: &RunContext) -> Result<()> {
     let Some(session) = input.session else { return Ok(()) };
     let turn = vec![Message::user(input.message), Message::assistant("At 80 degrees")];
     memory.append(&SessionKey::new(input.scope, session), turn, ctx).await
 }
 
-async fn finish(out: &agentkit_core::Emitter<AgentEventKind>) -> Result<()> {
+async fn finish(out: &Emitter<AgentEventKind>) -> Result<()> {
     let Passage { chunk_id, document_id, title, locator, .. } = passage();
     let span = Span::new(19, 30);
     let quote = "80 degrees.".into();

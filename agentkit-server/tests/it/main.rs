@@ -12,6 +12,7 @@ mod bad_input;
 mod bench;
 mod cancel;
 mod cli;
+mod client_tools;
 mod description;
 mod documents;
 mod doubles;

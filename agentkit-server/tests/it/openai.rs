@@ -147,7 +147,9 @@ async fn chats_that_are_no_chats_are_refused_in_openais_form() {
         (json!([{"role": "user", "content": [{}]}]), "messages[0].content[0]", "no type"),
         (json!([{"role": "user", "content": 1}]), "messages[0].content", "must be a text"),
         (json!([{"role": "bard", "content": "x"}]), "messages[0]", "unknown role"),
-        (json!([{"role": "tool", "content": "x"}]), "messages[0]", "result of a tool"),
+        (json!([{"role": "tool", "content": "x"}]), "messages[0]", "no tool_call_id"),
+        (json!([{"role": "tool", "content": "x", "tool_call_id": "1"}]), "messages", "user's question"),
+        (json!([{"role": "function", "content": "x"}]), "messages[0]", "older form"),
     ] {
         let answer = service.post(COMPLETIONS, &question(json!({ "messages": messages }))).await;
         let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
@@ -428,7 +430,8 @@ async fn responses_that_cannot_be_had_are_refused_by_name() {
         (json!({"metadata": {"a": "x".repeat(513)}}), "invalid_input", "metadata"),
         (json!({"background": true}), "unsupported_parameter", "background"),
         (json!({"text": {"format": {"type": "json_schema"}}}), "unsupported_parameter", "text"),
-        (json!({"input": [{"type": "function_call_output"}]}), "unsupported_parameter", "input[0]"),
+        (json!({"input": [{"type": "function_call_output"}]}), "invalid_input", "input[0]"),
+        (json!({"input": [{"type": "web_search_call"}]}), "unsupported_parameter", "input[0]"),
         (json!({ "input": image }), "unsupported_parameter", "input[0].content[0]"),
         (json!({"input": []}), "invalid_input", "input"),
         (json!({"input": 1}), "invalid_input", "input"),

@@ -31,6 +31,21 @@ for await (const chunk of await client.chat.completions.create(options)) {
 assert.equal(text, ANSWER);
 assert.equal(usage.completion_tokens, 4);
 
+const parameters = { type: "object", properties: { city: { type: "string" } } };
+const tools = [{ type: "function", function: { name: "weather_in", parameters } }];
+const weather = [{ role: "user", content: "weather" }];
+const asked = await client.chat.completions.create({ model: "default", messages: weather, tools });
+const calling = asked.choices[0].message;
+assert.deepEqual(calling.tool_calls.map((call) => JSON.parse(call.function.arguments).city), ["Oslo", "Bergen"]);
+const results = calling.tool_calls.map((call) => ({ role: "tool", tool_call_id: call.id, content: "snow" }));
+const told = [...weather, calling, ...results];
+const ended = await client.chat.completions.create({ model: "default", messages: told, tools });
+assert.equal(ended.choices[0].message.content, `${ANSWER}; snow, snow`);
+// The helper that calls functions by itself goes round until there is an answer.
+const itself = [{ type: "function", function: { name: "weather_in", parameters, parse: JSON.parse, function: () => "sun" } }];
+const runner = client.chat.completions.runTools({ model: "default", messages: weather, tools: itself });
+assert.equal(await runner.finalContent(), `${ANSWER}; sun, sun`);
+
 const vectors = await client.embeddings.create({ model: "agentkit/hashing", input: "green tea" });
 assert.equal(vectors.data[0].embedding.length, 64);
 

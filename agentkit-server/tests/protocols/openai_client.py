@@ -4,12 +4,18 @@ Ends with status 0 if every check holds. With langchain-openai installed its cli
 """
 
 import asyncio
+import json
 import sys
 
 import openai
 
 ANSWER = "At 80\ndegrees [1]"
 MODEL, VECTORS = "default", "agentkit/hashing"
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather_in", "description": "The weather of a city.", "parameters": CITY},
+}
 
 
 def says(text):
@@ -58,8 +64,8 @@ def refusals(client, base):
     def ask(**more):
         return client.chat.completions.create(**{"model": MODEL, "messages": says("x"), **more})
 
-    tool = {"type": "function", "function": {"name": "now", "parameters": {}}}
-    refused = raises(openai.BadRequestError, "unsupported_parameter", lambda: ask(tools=[tool]))
+    # The agent of the test hands tools on for one question only.
+    refused = raises(openai.BadRequestError, "unsupported_parameter", lambda: ask(tools=[TOOL]))
     assert refused.param == "tools"
     raises(openai.NotFoundError, "model_not_found", lambda: ask(model="gpt-5"))
     raises(openai.BadRequestError, "invalid_input", lambda: ask(messages=says("")))
@@ -67,6 +73,37 @@ def refusals(client, base):
     raises(openai.APIError, "unavailable", lambda: list(ask(messages=says("fail"), stream=True)))
     stranger = openai.OpenAI(base_url=base, api_key="agk_wrong", max_retries=0)
     raises(openai.AuthenticationError, "unauthorized", stranger.models.list)
+
+
+def tools(client):
+    messages = [{"role": "user", "content": "weather"}]
+    reply = client.chat.completions.create(model=MODEL, messages=messages, tools=[TOOL])
+    calls = reply.choices[0].message.tool_calls
+    assert (reply.choices[0].finish_reason, len(calls)) == ("tool_calls", 2), reply
+    assert json.loads(calls[0].function.arguments) == {"city": "Oslo"}
+    # The helper that gathers a stream puts the pieces of calls together.
+    with client.chat.completions.stream(model=MODEL, messages=messages, tools=[TOOL]) as events:
+        for _ in events:
+            pass
+        gathered = events.get_final_completion().choices[0].message
+    assert [call.function.arguments for call in gathered.tool_calls] == [c.function.arguments for c in calls]
+    messages.append(reply.choices[0].message)
+    messages += [{"role": "tool", "tool_call_id": call.id, "content": "snow"} for call in calls]
+    end = client.chat.completions.create(model=MODEL, messages=messages, tools=[TOOL])
+    assert (end.choices[0].message.content, end.choices[0].finish_reason) == (ANSWER + "; snow, snow", "stop")
+
+    tool = {"type": "function", "strict": False, **TOOL["function"]}
+    first = client.responses.create(model=MODEL, input="weather", tools=[tool])
+    called = [item for item in first.output if item.type == "function_call"]
+    assert [call.name for call in called] == ["weather_in"] * 2, first
+    with client.responses.stream(model=MODEL, input="weather", tools=[tool]) as events:
+        for _ in events:
+            pass
+        streamed = events.get_final_response().output
+    assert [item.type for item in streamed] == [item.type for item in first.output]
+    results = [{"type": "function_call_output", "call_id": call.call_id, "output": "snow"} for call in called]
+    end = client.responses.create(model=MODEL, input=results, tools=[tool], previous_response_id=first.id)
+    assert end.output_text == ANSWER + "; snow, snow", end
 
 
 def vectors(client):
@@ -128,6 +165,7 @@ async def side_by_side(base, key):
 
 def langchain(base, key):
     try:
+        from langchain_core.messages import HumanMessage, ToolMessage
         from langchain_openai import ChatOpenAI, OpenAIEmbeddings
     except ImportError:
         print("skipped: langchain-openai is not installed")
@@ -137,6 +175,12 @@ def langchain(base, key):
     assert "".join(chunk.content for chunk in model.stream("how hot?")) == ANSWER
     newer = ChatOpenAI(model=MODEL, base_url=base, api_key=key, use_responses_api=True)
     assert newer.invoke("how hot?").text == ANSWER
+    for able in (model, newer):
+        called = able.bind_tools([TOOL]).invoke("weather")
+        assert [call["args"] for call in called.tool_calls] == [{"city": "Oslo"}, {"city": "Bergen"}], called
+        results = [ToolMessage("snow", tool_call_id=call["id"]) for call in called.tool_calls]
+        end = able.bind_tools([TOOL]).invoke([HumanMessage("weather"), called, *results])
+        assert end.text == ANSWER + "; snow, snow", end
     embeddings = OpenAIEmbeddings(
         model=VECTORS, base_url=base, api_key=key, check_embedding_ctx_length=False
     )
@@ -150,6 +194,7 @@ def main():
     models(client)
     chat(client)
     refusals(client, base)
+    tools(client)
     vectors(client)
     responses(client)
     asyncio.run(side_by_side(base, key))

@@ -60,6 +60,7 @@ impl Documents for Remote {
 impl Agent for Remote {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
+        input.without_tools()?;
         let (remote, ctx) = (self.clone(), ctx.clone());
         Ok(AgentStream::generate(|out| async move {
             let collection = input.scope.collection().as_str();

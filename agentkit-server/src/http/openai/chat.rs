@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::chunks::{Chunks, Frame};
 use super::error::{finish_reason, unsupported, waits};
-use super::messages::{self, Said};
+use super::messages::{Said, read, split};
 use super::models::scope_of;
-use super::wire::{Choice, Completion, CompletionRequest, Reply};
+use super::tools::{self, not_started, outgoing};
+use super::wire::{Call, Choice, Completion, CompletionRequest, Reply};
 use crate::http::admit::Run;
 use crate::http::body::Json;
 use crate::http::events::{Guarded, sse};
@@ -19,7 +20,9 @@ use crate::http::state::{Ask, Permit};
 /// Continues a chat with an answer from the documents of a collection, with citations.
 ///
 /// The messages of the request are the whole conversation; nothing of it is remembered. Those of the system are further
-/// instructions to the model. A client that goes away stops the work.
+/// instructions to the model. Where the chat model can call tools, those of the request are handed to it beside the passages; an
+/// answer that calls them is continued by the same messages with the calls and their results. A client that goes away stops
+/// the work.
 #[utoipa::path(
     post,
     path = "/v1/chat/completions",
@@ -40,18 +43,21 @@ pub(in crate::http) async fn completions(
 ) -> Result<Response, Problem> {
     check(&request)?;
     let scope = scope_of(&permit, &request.model, &run.ctx).await?;
-    let Said { question, history } = messages::read("messages", request.messages)?;
-    let mut input = AgentInput::new(scope, question).history(history);
+    let (choice, parallel) = (request.tool_choice.as_ref(), request.parallel_tool_calls);
+    let offer = tools::offer(request.tools.as_deref(), choice, parallel)?;
+    let Said { question, history, since } = split("messages", read("messages", request.messages)?)?;
+    let mut input = AgentInput::new(scope, question).history(history).since(since).tools(offer.clone());
     input.filter = request.filter;
     let head = Head {
         id: format!("chatcmpl-{}", run.ctx.trace().trace_id()),
         created: permit.now().seconds(),
         model: request.model,
     };
-    let events = run.ctx.run(permit.agent()?.run(input, &run.ctx)).await?;
+    let events = run.ctx.run(permit.agent()?.run(input, &run.ctx)).await;
+    let events = events.map_err(|error| not_started(error, &offer))?;
     if request.stream.unwrap_or_default() {
         let usage = request.stream_options.and_then(|options| options.include_usage).unwrap_or_default();
-        let mut chunks = Chunks::new(head, usage);
+        let mut chunks = Chunks::new(head, usage, offer.is_open());
         let frames = Guarded::new(events, run, None)
             .flat_map(move |event| futures_util::stream::iter(chunks.frames(event.kind)));
         return Ok(sse(frames.map(|frame: Frame| frame.into_event())));
@@ -70,9 +76,12 @@ pub(super) struct Head {
 
 fn completion(head: Head, reply: AgentReply) -> Result<Completion, Problem> {
     let Head { id, created, model } = head;
-    let finish_reason = finish_reason(reply.outcome).ok_or_else(waits)?;
-    let message =
-        Reply { role: "assistant", content: reply.answer, refusal: None, citations: reply.citations };
+    let mine = reply.deferred.is_empty();
+    let tool_calls: Vec<Call> = reply.tool_calls.iter().filter(|_| mine).map(outgoing).collect();
+    let finish_reason = finish_reason(reply.outcome, !tool_calls.is_empty()).ok_or_else(waits)?;
+    let content = Some(reply.answer).filter(|text| tool_calls.is_empty() || !text.is_empty());
+    let citations = reply.citations;
+    let message = Reply { role: "assistant", content, refusal: None, citations, tool_calls };
     let choices = vec![Choice { index: 0, message, logprobs: (), finish_reason }];
     Ok(Completion { id, object: "chat.completion", created, model, choices, usage: reply.usage.into() })
 }
@@ -80,12 +89,8 @@ fn completion(head: Head, reply: AgentReply) -> Result<Completion, Problem> {
 /// Refuses what would give the answer another form than it can have.
 fn check(request: &CompletionRequest) -> Result<(), Problem> {
     let some = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let may_call = request.tool_choice.as_ref().is_none_or(|choice| choice != "none");
-    if some(&request.tools) && may_call {
-        return Err(unsupported("tools", "this agent calls no tools of its clients; leave tools out"));
-    }
     if some(&request.functions) {
-        return Err(unsupported("functions", "this agent calls no functions of its clients; leave them out"));
+        return Err(unsupported("functions", "functions are the older form of tools; send tools"));
     }
     if request.n.is_some_and(|n| n != 1) {
         return Err(unsupported("n", "only one answer can be had; leave n out, or send 1"));

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::chat::Head;
 use super::error::{document, failed, finish_reason, waits};
-use super::wire::{Chunk, Delta, Piece, TokenUsage};
+use super::tools::outgoing;
+use super::wire::{CallPiece, Chunk, Delta, Piece, TokenUsage};
 
 /// One server-sent event of an answer.
 #[derive(Debug)]
@@ -35,12 +36,16 @@ pub(super) struct Chunks {
     head: Head,
     /// Whether the tokens used were asked for.
     tells_usage: bool,
+    /// Whether the tools that are called are the client's.
+    hands_on: bool,
     usage: TokenUsage,
+    /// Tools of the client that were called.
+    called: usize,
 }
 
 impl Chunks {
-    pub(super) fn new(head: Head, tells_usage: bool) -> Self {
-        Self { head, tells_usage, usage: TokenUsage::default() }
+    pub(super) fn new(head: Head, tells_usage: bool, hands_on: bool) -> Self {
+        Self { head, tells_usage, hands_on, usage: TokenUsage::default(), called: 0 }
     }
 
     /// What the client is sent for an event.
@@ -57,11 +62,16 @@ impl Chunks {
             AgentEventKind::Citation(citation) => {
                 vec![self.piece(Delta { citations: vec![citation], ..Delta::default() }, None)]
             }
+            AgentEventKind::ToolCalled(call) if self.hands_on => {
+                let called = CallPiece { index: self.called, call: outgoing(&call) };
+                self.called += 1;
+                vec![self.piece(Delta { tool_calls: vec![called], ..Delta::default() }, None)]
+            }
             AgentEventKind::Usage(usage) => {
                 self.usage = usage.into();
                 Vec::new()
             }
-            AgentEventKind::Done { outcome } => match finish_reason(outcome) {
+            AgentEventKind::Done { outcome } => match finish_reason(outcome, self.called > 0) {
                 Some(reason) => self.end(reason),
                 None => vec![Frame::Error(document(&waits()))],
             },

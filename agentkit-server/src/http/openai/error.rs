@@ -56,11 +56,13 @@ pub(super) fn waits() -> Problem {
     Problem::new(ProblemKind::Unsupported, detail)
 }
 
-/// How a run ended, in the words of chat completions; `None` if these have none for it.
-pub(super) fn finish_reason(outcome: Outcome) -> Option<&'static str> {
+/// How a run ended that called tools of the client or did not, in the words of chat completions; `None` if these have none
+/// for it.
+pub(super) fn finish_reason(outcome: Outcome, called: bool) -> Option<&'static str> {
     match outcome {
         Outcome::Answered | Outcome::Refused => Some("stop"),
         Outcome::Truncated => Some("length"),
+        Outcome::Waiting if called => Some("tool_calls"),
         _ => None,
     }
 }

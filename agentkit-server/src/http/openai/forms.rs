@@ -2,8 +2,10 @@
 
 #![expect(dead_code, reason = "only the schemas of these types are used")]
 
+use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::wire::CallKind;
 use crate::http::schema::IdSchema;
 
 /// Who says something.
@@ -18,6 +20,71 @@ pub(super) enum Speaker {
     User,
     /// The one who answers.
     Assistant,
+    /// A tool of the client.
+    Tool,
+}
+
+/// A tool of the client in the form of chats.
+#[derive(ToSchema)]
+#[schema(as = OpenAiChatTool)]
+pub(super) struct ChatTool {
+    /// `function`.
+    r#type: CallKind,
+    /// The function.
+    function: Function,
+}
+
+/// A tool of the client in the form of responses.
+#[derive(ToSchema)]
+#[schema(as = OpenAiResponseTool)]
+pub(super) struct ResponseTool {
+    /// `function`.
+    r#type: CallKind,
+    /// 1 to 64 letters, digits, `_` and `-`.
+    #[schema(pattern = "^[a-zA-Z0-9_-]{1,64}$")]
+    name: String,
+    /// What it does and when to use it.
+    description: Option<String>,
+    /// JSON Schema of its arguments, an object.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<Value>,
+}
+
+/// A function that a model may call.
+#[derive(ToSchema)]
+#[schema(as = OpenAiFunction)]
+pub(super) struct Function {
+    /// 1 to 64 letters, digits, `_` and `-`.
+    #[schema(pattern = "^[a-zA-Z0-9_-]{1,64}$")]
+    name: String,
+    /// What it does and when to use it.
+    description: Option<String>,
+    /// JSON Schema of its arguments, an object.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<Value>,
+}
+
+/// Which tools are to be called: `auto`, `none`, `required`, one function, or `allowed_tools` with a mode and functions.
+#[derive(ToSchema)]
+#[schema(as = OpenAiToolChoice)]
+#[serde(untagged)]
+pub(super) enum ToolChoiceForm {
+    /// How many.
+    Mode(ChoiceMode),
+    /// Which ones.
+    Named(serde_json::Map<String, Value>),
+}
+
+/// How many tools are to be called.
+#[derive(ToSchema)]
+#[schema(as = OpenAiToolChoiceMode, rename_all = "lowercase")]
+pub(super) enum ChoiceMode {
+    /// As the model likes.
+    Auto,
+    /// None.
+    None,
+    /// At least one.
+    Required,
 }
 
 /// A text, or a list of parts or messages.

@@ -45,7 +45,7 @@ impl Keeper {
             return Ok(response);
         }
         let mut messages = self.said.clone();
-        messages.push(Message::assistant(answer.text()));
+        messages.extend(answer.message());
         let stored = StoredResponse { response, messages, previous: self.previous.clone() };
         let (personal, id) = (self.permit.personal(), answer.id());
         if self.ctx.run(personal.keep_response(&id, &stored, now, &self.ctx)).await? {

@@ -3,6 +3,8 @@
 //! A model is a collection: who asks model `manuals` asks the agent about the documents of the collection `manuals`. The
 //! answers are made of the same events as those of `/chat`. Members of a request that the service does not know are
 //! accepted, because these clients send many; what would change the form of the answer and cannot be done is refused.
+//!
+//! Tools of a client are handed to the chat model: an answer may be calls of them, and the client comes back with the results.
 
 pub(super) mod chat;
 mod chunks;
@@ -14,6 +16,7 @@ mod messages;
 pub(super) mod models;
 mod response_events;
 pub(super) mod responses;
+mod tools;
 mod wire;
 
 pub(super) use self::chat::completions;

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use agentkit_core::{AgentEventKind, Citation, Outcome, SessionId, Usage};
+use agentkit_core::{
+    AgentEventKind, Citation, Message, Outcome, Part, Role, SessionId, ToolCall, ToolOffer, Usage,
+};
 use axum::response::sse::Event;
 use serde_json::{Value, json};
 
 use super::chat::Head;
 use super::error::failed;
+use super::tools;
+use super::wire::ResponseRequest;
 use crate::http::problem::Problem;
 use crate::personal::RESPONSE_PREFIX;
 
@@ -39,6 +43,41 @@ pub(super) struct Asked {
     pub(super) metadata: BTreeMap<String, String>,
     /// Whether the response is kept.
     pub(super) store: bool,
+    pub(super) tools: Tools,
+}
+
+/// Tools of the client, as they are offered to the model and as the client wrote them.
+#[derive(Debug, Default)]
+pub(super) struct Tools {
+    pub(super) offer: ToolOffer,
+    choice: Option<Value>,
+}
+
+impl Tools {
+    pub(super) fn read(request: &ResponseRequest) -> Result<Self, Problem> {
+        let (choice, parallel) = (request.tool_choice.as_ref(), request.parallel_tool_calls);
+        let offer = tools::offer(request.tools.as_deref(), choice, parallel)?;
+        Ok(Self { offer, choice: request.tool_choice.clone() })
+    }
+
+    fn listed(&self) -> Vec<Value> {
+        let listed = self.offer.tools.iter().map(|tool| {
+            json!({
+                "type": "function", "name": tool.name, "description": tool.description,
+                "parameters": tool.parameters, "strict": false,
+            })
+        });
+        listed.collect()
+    }
+
+    fn choice(&self) -> Value {
+        let otherwise = if self.offer.tools.is_empty() { "none" } else { "auto" };
+        self.choice.clone().unwrap_or_else(|| otherwise.into())
+    }
+
+    fn parallel(&self) -> bool {
+        !self.offer.tools.is_empty() && self.offer.parallel.unwrap_or(true)
+    }
 }
 
 /// A response being made.
@@ -48,6 +87,9 @@ pub(super) struct Answer {
     asked: Asked,
     text: String,
     annotations: Vec<Value>,
+    /// The place of the text among the items of the output, once there is one.
+    text_at: Option<usize>,
+    calls: Vec<ToolCall>,
     usage: Usage,
     /// When it was over, in seconds since 1970.
     completed: Option<u64>,
@@ -57,8 +99,8 @@ pub(super) struct Answer {
 impl Answer {
     /// A response whose id is made of that of `head`.
     pub(super) fn new(head: Head, asked: Asked) -> Self {
-        let (text, annotations, usage) = (String::new(), Vec::new(), Usage::default());
-        Self { head, asked, text, annotations, usage, completed: None, next: 0 }
+        let (text, annotations, calls, usage) = (String::new(), Vec::new(), Vec::new(), Usage::default());
+        Self { head, asked, text, annotations, text_at: None, calls, usage, completed: None, next: 0 }
     }
 
     /// The response's id.
@@ -66,9 +108,12 @@ impl Answer {
         format!("{RESPONSE_PREFIX}{}", self.head.id)
     }
 
-    /// What was answered so far.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// The answer as a message; `None` if it says and calls nothing.
+    pub(super) fn message(&self) -> Option<Message> {
+        let text = (!self.text.is_empty()).then(|| Part::Text { text: self.text.clone() });
+        let calls = self.calls.iter().cloned().map(Part::ToolCall);
+        let parts: Vec<Part> = text.into_iter().chain(calls).collect();
+        (!parts.is_empty()).then_some(Message { role: Role::Assistant, parts })
     }
 
     /// Says when the answer was over.
@@ -89,8 +134,12 @@ impl Answer {
     /// Adds what an event says.
     pub(super) fn take(&mut self, event: AgentEventKind) {
         match event {
-            AgentEventKind::Delta { text } => self.text += &text,
+            AgentEventKind::Delta { text } => {
+                self.text_at.get_or_insert(self.calls.len());
+                self.text += &text;
+            }
             AgentEventKind::Citation(citation) => self.annotate(&citation),
+            AgentEventKind::ToolCalled(call) if self.hands_on() => self.calls.push(call),
             AgentEventKind::Usage(usage) => self.usage = usage,
             _ => {}
         }
@@ -100,6 +149,7 @@ impl Answer {
     pub(super) fn ended(&self, outcome: Outcome) -> Option<Value> {
         let status = match outcome {
             Outcome::Answered | Outcome::Refused => "completed",
+            Outcome::Waiting if !self.calls.is_empty() => "completed",
             Outcome::Truncated => "incomplete",
             _ => return None,
         };
@@ -111,10 +161,13 @@ impl Answer {
         match event {
             AgentEventKind::Started { .. } => self.begin(),
             AgentEventKind::Delta { text } => {
+                let mut frames = self.begin_text();
                 self.text += &text;
                 let delta = self.placed(json!({"content_index": 0, "delta": text, "logprobs": []}));
-                vec![self.frame("response.output_text.delta", delta)]
+                frames.push(self.frame("response.output_text.delta", delta));
+                frames
             }
+            AgentEventKind::ToolCalled(call) if self.hands_on() => self.call(call),
             AgentEventKind::Citation(citation) => {
                 let index = self.annotations.len();
                 self.annotate(&citation);
@@ -133,14 +186,45 @@ impl Answer {
 
     fn begin(&mut self) -> Vec<Frame> {
         let response = json!({"response": self.response("in_progress", None)});
-        let item = json!({"output_index": 0, "item": self.item("in_progress", &[])});
+        vec![self.frame("response.created", response.clone()), self.frame("response.in_progress", response)]
+    }
+
+    /// Opens the item of the text, if it is not open yet.
+    fn begin_text(&mut self) -> Vec<Frame> {
+        if self.text_at.is_some() {
+            return Vec::new();
+        }
+        let at = *self.text_at.insert(self.calls.len());
+        let item = json!({"output_index": at, "item": self.item("in_progress", &[])});
         let part = self.placed(json!({"content_index": 0, "part": self.part()}));
+        vec![self.frame("response.output_item.added", item), self.frame("response.content_part.added", part)]
+    }
+
+    /// Tells a call of one of the client's tools.
+    fn call(&mut self, call: ToolCall) -> Vec<Frame> {
+        let (at, id) =
+            (self.calls.len() + usize::from(self.text_at.is_some()), self.call_id(self.calls.len()));
+        let arguments = tools::arguments(&call);
+        let begun = called(&id, &call, "in_progress", "");
+        let done = called(&id, &call, "completed", &arguments);
+        self.calls.push(call);
+        let placed = |member: &str, value: Value| json!({"output_index": at, member: value});
+        let piece = |member: &str| json!({"item_id": id, "output_index": at, member: arguments});
         vec![
-            self.frame("response.created", response.clone()),
-            self.frame("response.in_progress", response),
-            self.frame("response.output_item.added", item),
-            self.frame("response.content_part.added", part),
+            self.frame("response.output_item.added", placed("item", begun)),
+            self.frame("response.function_call_arguments.delta", piece("delta")),
+            self.frame("response.function_call_arguments.done", piece("arguments")),
+            self.frame("response.output_item.done", placed("item", done)),
         ]
+    }
+
+    /// Whether the tools that are called are the client's.
+    fn hands_on(&self) -> bool {
+        self.asked.tools.offer.is_open()
+    }
+
+    fn call_id(&self, at: usize) -> String {
+        format!("fc_{}_{at}", self.head.id)
     }
 
     /// What the client is sent at the end, with the whole `response`.
@@ -150,15 +234,23 @@ impl Answer {
             Outcome::Truncated => ("incomplete", "response.incomplete"),
             _ => ("completed", "response.completed"),
         };
+        let mut frames = if self.calls.is_empty() { self.begin_text() } else { Vec::new() };
+        frames.extend(self.end_text(status));
+        frames.push(self.frame(last, json!({ "response": response })));
+        frames.push(Frame::Done);
+        frames
+    }
+
+    /// Closes the item of the text, if there is one.
+    fn end_text(&mut self, status: &str) -> Vec<Frame> {
+        let Some(at) = self.text_at else { return Vec::new() };
         let text = self.placed(json!({"content_index": 0, "text": self.text, "logprobs": []}));
         let part = self.placed(json!({"content_index": 0, "part": self.part()}));
-        let item = json!({"output_index": 0, "item": self.item(status, &[self.part()])});
+        let item = json!({"output_index": at, "item": self.item(status, &[self.part()])});
         vec![
             self.frame("response.output_text.done", text),
             self.frame("response.content_part.done", part),
             self.frame("response.output_item.done", item),
-            self.frame(last, json!({ "response": response })),
-            Frame::Done,
         ]
     }
 
@@ -188,7 +280,7 @@ impl Answer {
     fn placed(&self, mut data: Value) -> Value {
         if let Some(members) = data.as_object_mut() {
             members.insert("item_id".into(), self.item_id().into());
-            members.insert("output_index".into(), 0.into());
+            members.insert("output_index".into(), self.text_at.unwrap_or_default().into());
         }
         data
     }
@@ -224,7 +316,7 @@ impl Answer {
 
     fn response(&self, status: &str, error: Option<&Value>) -> Value {
         let over = status == "completed" || status == "incomplete";
-        let output = if over { vec![self.item(status, &[self.part()])] } else { Vec::new() };
+        let output = if over { self.output(status) } else { Vec::new() };
         let cut = (status == "incomplete").then(|| json!({"reason": "max_output_tokens"}));
         json!({
             "id": self.id(),
@@ -240,9 +332,9 @@ impl Answer {
             "model": self.head.model,
             "output": output,
             "usage": over.then(|| self.usage()),
-            "tools": [],
-            "tool_choice": "none",
-            "parallel_tool_calls": false,
+            "tools": self.asked.tools.listed(),
+            "tool_choice": self.asked.tools.choice(),
+            "parallel_tool_calls": self.asked.tools.parallel(),
             "text": {"format": {"type": "text"}},
             "truncation": "auto",
             "temperature": 1,
@@ -262,6 +354,16 @@ impl Answer {
         })
     }
 
+    /// The items in order.
+    fn output(&self, status: &str) -> Vec<Value> {
+        let call = |(at, call)| called(&self.call_id(at), call, "completed", &tools::arguments(call));
+        let mut items: Vec<Value> = self.calls.iter().enumerate().map(call).collect();
+        if let Some(at) = self.text_at.or(self.calls.is_empty().then_some(0)) {
+            items.insert(at.min(items.len()), self.item(status, &[self.part()]));
+        }
+        items
+    }
+
     fn usage(&self) -> Value {
         json!({
             "input_tokens": self.usage.input_tokens,
@@ -271,6 +373,13 @@ impl Answer {
             "total_tokens": self.usage.total(),
         })
     }
+}
+
+/// A call as an item of a response.
+fn called(id: &str, call: &ToolCall, status: &str, arguments: &str) -> Value {
+    json!({
+        "type": "function_call", "id": id, "call_id": call.id, "name": call.name, "arguments": arguments, "status": status,
+    })
 }
 
 /// An id as it stands in a path.

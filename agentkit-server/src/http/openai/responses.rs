@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::chat::Head;
 use super::error::{failed, unsupported, wrong};
 use super::keeping::Keeper;
-use super::messages::{self, Said};
+use super::messages::{Said, read, split};
 use super::models::scope_of;
-use super::response_events::{Answer, Asked, Frame};
-use super::wire::{ChatMessage, ResponseRequest};
+use super::response_events::{Answer, Asked, Frame, Tools};
+use super::tools::not_started;
+use super::wire::{Call, CalledFunction, ChatMessage, ResponseRequest};
 use crate::http::admit::Run;
 use crate::http::body::Json;
 use crate::http::events::{Guarded, sse};
@@ -29,8 +30,9 @@ const MAX_VALUE_BYTES: usize = 512;
 /// Answers from the documents of a collection, with citations as annotations.
 ///
 /// With `conversation` the turns are remembered, and the conversation is the one that `/chat` knows as `session_id`. With
-/// `previous_response_id` it goes on from a response that is kept. With neither, the input is the whole conversation. A
-/// client that goes away stops the work, and its response is not kept.
+/// `previous_response_id` it goes on from a response that is kept. With neither, the input is the whole conversation. Where the
+/// chat model can call tools, those of the request are handed to it beside the passages; a response that calls them is
+/// continued by their results. A client that goes away stops the work, and its response is not kept.
 #[utoipa::path(
     post,
     path = "/v1/responses",
@@ -51,18 +53,19 @@ pub(in crate::http) async fn responses(
 ) -> Result<Response, Problem> {
     check(&request)?;
     let scope = scope_of(&permit, &request.model, &run.ctx).await?;
-    let Said { question, history } = messages::read("input", items(request.input)?)?;
-    let mut said = history.clone();
-    said.push(Message::user(question.as_str()));
+    let tools = Tools::read(&request)?;
+    let said = read("input", items(request.input)?)?;
     let previous = request.previous_response_id.clone();
     let now = permit.now();
-    let keeper = Keeper { permit, said, previous, ctx: run.ctx.clone() };
-    let mut history = [keeper.before(history.len() + 1).await?, history].concat();
+    let keeper = Keeper { permit, said: said.clone(), previous, ctx: run.ctx.clone() };
+    let before = keeper.before(said.len()).await?;
+    let Said { question, mut history, since } = split("input", [before, said].concat())?;
     if let Some(instructions) = request.instructions.as_ref().filter(|text| !text.trim().is_empty()) {
         history.insert(0, Message::system(instructions.as_str()));
     }
     let session = request.conversation.as_ref().map(conversation).transpose()?;
-    let mut input = AgentInput::new(scope, question).history(history);
+    let offer = tools.offer.clone();
+    let mut input = AgentInput::new(scope, question).history(history).since(since).tools(offer.clone());
     input.session = session.as_ref().map(|session| keeper.permit.session(session)).transpose()?;
     input.filter = request.filter;
     // Responses of one trace are told apart by the digits behind it.
@@ -74,9 +77,11 @@ pub(in crate::http) async fn responses(
         previous: request.previous_response_id,
         metadata: request.metadata.unwrap_or_default(),
         store: request.store.unwrap_or(true),
+        tools,
     };
     let answer = Answer::new(head, asked);
-    let events = run.ctx.run(keeper.permit.agent()?.run(input, &run.ctx)).await?;
+    let events = run.ctx.run(keeper.permit.agent()?.run(input, &run.ctx)).await;
+    let events = events.map_err(|error| not_started(error, &offer))?;
     let events = Guarded::new(events, run, session);
     if request.stream.unwrap_or_default() {
         return Ok(sse(frames(events, answer, keeper).map(Frame::into_event)));
@@ -126,14 +131,28 @@ fn items(input: Value) -> Result<Vec<ChatMessage>, Problem> {
 
 /// A message, or `None` if the item says nothing to this agent.
 fn item_of(name: &str, item: Value) -> Result<Option<ChatMessage>, Problem> {
+    let text = |member: &str| {
+        let text = item.get(member).and_then(Value::as_str);
+        text.map(str::to_owned).ok_or_else(|| wrong(name, format!("{name} has no {member}")))
+    };
     match item.get("type").and_then(Value::as_str) {
         None | Some("message") => {
             let read = serde_json::from_value(item);
             read.map(Some).map_err(|error| wrong(name, format!("read {name}: {error}")))
         }
         Some("reasoning") => Ok(None),
+        Some("function_call") => {
+            let function = CalledFunction { name: text("name")?, arguments: text("arguments")? };
+            Ok(Some(ChatMessage::calling(Call::new(text("call_id")?, function))))
+        }
+        Some("function_call_output") => {
+            let output = item.get("output").cloned().unwrap_or_default();
+            Ok(Some(ChatMessage::result(text("call_id")?, output)))
+        }
         Some(other) => {
-            Err(unsupported(name, format!("{name} is of type {other:?}; this agent reads messages only")))
+            let detail =
+                format!("{name} is of type {other:?}; this agent reads messages and calls of functions only");
+            Err(unsupported(name, detail))
         }
     }
 }
@@ -148,9 +167,10 @@ fn conversation(value: &Value) -> Result<SessionId, Problem> {
 
 /// Refuses what would give the answer another form than it can have.
 fn check(request: &ResponseRequest) -> Result<(), Problem> {
-    let may_call = request.tool_choice.as_ref().is_none_or(|choice| choice != "none");
-    if request.tools.as_ref().is_some_and(|tools| !tools.is_empty()) && may_call {
-        return Err(unsupported("tools", "this agent calls no tools of its clients; leave tools out"));
+    if request.tools.as_ref().is_some_and(|tools| !tools.is_empty()) && request.conversation.is_some() {
+        let detail =
+            "calls of tools are not remembered in a conversation; continue by previous_response_id instead";
+        return Err(unsupported("tools", detail));
     }
     if request.previous_response_id.is_some() && request.conversation.is_some() {
         let detail = "a response continues a conversation or an earlier response; leave one of them out";

@@ -6,7 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Number, Value};
 use utoipa::ToSchema;
 
-use super::forms::{Encoding, Named, Side, Speaker, TextOrParts, Texts};
+use super::forms::{
+    ChatTool, Encoding, Named, ResponseTool, Side, Speaker, TextOrParts, Texts, ToolChoiceForm,
+};
 
 /// A list of models.
 #[derive(Debug, Serialize, ToSchema)]
@@ -61,7 +63,7 @@ pub(in crate::http) struct CompletionRequest {
     /// The collection to ask.
     #[schema(example = "default")]
     pub(super) model: String,
-    /// What was said, the last of it the user's question.
+    /// What was said; the last of it is the user's question, or the results of the tools that were called for it.
     pub(super) messages: Vec<ChatMessage>,
     /// Answer with a stream of chunks.
     #[serde(default)]
@@ -77,15 +79,21 @@ pub(in crate::http) struct CompletionRequest {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1)]
     pub(super) n: Option<u64>,
-    /// Tools of the client, which this service does not call: only an empty list, or none by `tool_choice`, is accepted.
+    /// At most 128 functions of the client, which the model may call if it can; the client runs them. `strict` has no effect.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<ChatTool>>, max_items = 128)]
     pub(super) tools: Option<Vec<Value>>,
-    /// The older form of `tools`.
+    /// The older form of `tools`, which is not taken.
     #[serde(default)]
+    #[schema(max_items = 0)]
     pub(super) functions: Option<Vec<Value>>,
-    /// Which tools may be called.
+    /// Which tools are to be called.
     #[serde(default)]
+    #[schema(value_type = Option<ToolChoiceForm>)]
     pub(super) tool_choice: Option<Value>,
+    /// Whether several tools may be called at once.
+    #[serde(default)]
+    pub(super) parallel_tool_calls: Option<bool>,
     /// The form of the answer's text; only `{"type": "text"}` can be had.
     #[serde(default)]
     pub(super) response_format: Option<Value>,
@@ -108,15 +116,65 @@ pub(in crate::http) struct ChatMessage {
     #[serde(default)]
     #[schema(value_type = Option<TextOrParts>)]
     pub(super) content: Option<Value>,
-    /// Calls of tools, which this service does not take.
+    /// The tools that the assistant called.
     #[serde(default)]
-    pub(super) tool_calls: Option<Vec<Value>>,
+    pub(super) tool_calls: Option<Vec<Call>>,
+    /// The call whose result this is.
+    #[serde(default)]
+    pub(super) tool_call_id: Option<String>,
 }
 
 impl ChatMessage {
     pub(super) fn user(text: String) -> Self {
-        Self { role: "user".into(), content: Some(text.into()), tool_calls: None }
+        Self { role: "user".into(), content: Some(text.into()), tool_calls: None, tool_call_id: None }
     }
+
+    pub(super) fn calling(call: Call) -> Self {
+        Self { role: "assistant".into(), content: None, tool_calls: Some(vec![call]), tool_call_id: None }
+    }
+
+    pub(super) fn result(call_id: String, output: Value) -> Self {
+        Self { role: "tool".into(), content: Some(output), tool_calls: None, tool_call_id: Some(call_id) }
+    }
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = OpenAiToolCall)]
+pub(in crate::http) struct Call {
+    /// The call's id, by which its result names it.
+    pub(super) id: String,
+    /// `function`.
+    #[serde(default)]
+    r#type: CallKind,
+    /// What is called.
+    pub(super) function: CalledFunction,
+}
+
+impl Call {
+    pub(super) fn new(id: String, function: CalledFunction) -> Self {
+        Self { id, r#type: CallKind::Function, function }
+    }
+}
+
+/// What kind of tool is called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = OpenAiToolCallKind)]
+pub(in crate::http) enum CallKind {
+    /// A function of the client.
+    #[default]
+    Function,
+}
+
+/// A function and what it is called with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = OpenAiCalledFunction)]
+pub(in crate::http) struct CalledFunction {
+    /// The function's name.
+    pub(super) name: String,
+    /// The arguments as JSON, as the model wrote them: they may not fit the schema.
+    pub(super) arguments: String,
 }
 
 /// How to stream.
@@ -157,7 +215,7 @@ pub(in crate::http) struct Choice {
     /// Always null.
     #[schema(value_type = Option<Object>)]
     pub(super) logprobs: (),
-    /// `stop`, or `length` at the model's token limit.
+    /// `stop`, `length` at the model's token limit, or `tool_calls`.
     pub(super) finish_reason: &'static str,
 }
 
@@ -167,13 +225,16 @@ pub(in crate::http) struct Choice {
 pub(in crate::http) struct Reply {
     /// `assistant`.
     pub(super) role: &'static str,
-    /// The answer, with `[n]` behind what source n supports.
-    pub(super) content: String,
+    /// The answer, with `[n]` behind what source n supports; null if there are only calls.
+    pub(super) content: Option<String>,
     /// Always null: an honest "the sources do not say" is content.
     pub(super) refusal: Option<String>,
     /// The quotations it rests on; a member of this service alone.
     #[schema(value_type = Vec<crate::http::schema::CitationSchema>)]
     pub(super) citations: Vec<Citation>,
+    /// The tools of the client that are called; their results belong into the next request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tool_calls: Vec<Call>,
 }
 
 /// The tokens used.
@@ -245,6 +306,20 @@ pub(in crate::http) struct Delta {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<crate::http::schema::CitationSchema>)]
     pub(super) citations: Vec<Citation>,
+    /// Tools of the client that are called, each whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tool_calls: Vec<CallPiece>,
+}
+
+/// A call of a tool in a stream.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OpenAiToolCallPiece)]
+pub(in crate::http) struct CallPiece {
+    /// Its place among the calls of the answer.
+    pub(super) index: usize,
+    /// The call.
+    #[serde(flatten)]
+    pub(super) call: Call,
 }
 
 /// A question in the newer form. Members that are not listed are accepted and have no effect.
@@ -254,7 +329,7 @@ pub(in crate::http) struct ResponseRequest {
     /// The collection to ask.
     #[schema(example = "default")]
     pub(super) model: String,
-    /// The question, or a list of messages whose last is the question.
+    /// The question, or a list of messages, calls of tools and their results whose last is the question or a result.
     #[schema(value_type = TextOrParts)]
     pub(super) input: Value,
     /// Further instructions to the model.
@@ -271,12 +346,17 @@ pub(in crate::http) struct ResponseRequest {
     #[serde(default)]
     #[schema(value_type = Option<crate::http::schema::FilterSchema>)]
     pub(super) filter: Option<Filter>,
-    /// Tools of the client, which this service does not call: only an empty list, or none by `tool_choice`, is accepted.
+    /// At most 128 functions of the client, which the model may call if it can; the client runs them. `strict` has no effect.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<ResponseTool>>, max_items = 128)]
     pub(super) tools: Option<Vec<Value>>,
-    /// Which tools may be called.
+    /// Which tools are to be called.
     #[serde(default)]
+    #[schema(value_type = Option<ToolChoiceForm>)]
     pub(super) tool_choice: Option<Value>,
+    /// Whether several tools may be called at once.
+    #[serde(default)]
+    pub(super) parallel_tool_calls: Option<bool>,
     /// The form of the text; only `{"format": {"type": "text"}}` can be had.
     #[serde(default)]
     pub(super) text: Option<Value>,
