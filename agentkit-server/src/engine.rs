@@ -129,7 +129,7 @@ impl Engine {
     /// Keeps documents.
     #[must_use]
     pub fn documents(&self) -> Arc<dyn DocumentStore> {
-        Arc::new(IndexedDocuments(self.index.clone()))
+        Arc::new(IndexedDocuments { index: self.index.clone(), judge: self.support.clone() })
     }
 
     /// Everything the service needs.
@@ -273,7 +273,11 @@ pub(crate) fn load_bytes(id: &DocumentId, format: &str, bytes: &[u8]) -> Result<
 }
 
 /// The index as the service sees it.
-struct IndexedDocuments(Index);
+struct IndexedDocuments {
+    index: Index,
+    /// Who remembers embeddings of their sentences.
+    judge: Option<Support>,
+}
 
 #[async_trait]
 impl DocumentStore for IndexedDocuments {
@@ -284,20 +288,24 @@ impl DocumentStore for IndexedDocuments {
         ctx: &RunContext,
     ) -> Result<Upserted> {
         let UpsertReport { documents, unchanged, chunks, embedded, generation, .. } =
-            self.0.upsert(scope, documents, ctx).await?;
+            self.index.upsert(scope, documents, ctx).await?;
         Ok(Upserted { documents, unchanged, chunks, embedded, generation })
     }
 
     async fn delete(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
-        self.0.delete(scope, ids, ctx).await
+        self.index.delete(scope, ids, ctx).await
     }
 
     async fn forget(&self, scope: &TenantScope, ids: &[DocumentId], ctx: &RunContext) -> Result<u64> {
-        self.0.forget(scope, ids, ctx).await
+        let forgotten = self.index.forget(scope, ids, ctx).await?;
+        if let Some(judge) = &self.judge {
+            judge.forget_sentences();
+        }
+        Ok(forgotten)
     }
 
     async fn get(&self, scope: &TenantScope, id: &DocumentId, ctx: &RunContext) -> Result<Option<Document>> {
-        Ok(self.0.get(scope, id, ctx).await?.map(document))
+        Ok(self.index.get(scope, id, ctx).await?.map(document))
     }
 
     async fn list(
@@ -307,7 +315,7 @@ impl DocumentStore for IndexedDocuments {
         limit: usize,
         ctx: &RunContext,
     ) -> Result<Vec<DocumentEntry>> {
-        Ok(self.0.list(scope, after, limit, ctx).await?.into_iter().map(entry).collect())
+        Ok(self.index.list(scope, after, limit, ctx).await?.into_iter().map(entry).collect())
     }
 
     async fn matching(
@@ -316,20 +324,20 @@ impl DocumentStore for IndexedDocuments {
         filter: &Filter,
         ctx: &RunContext,
     ) -> Result<Vec<DocumentId>> {
-        self.0.matching(scope, filter, ctx).await
+        self.index.matching(scope, filter, ctx).await
     }
 
     async fn collections(&self, scope: &TenantScope, ctx: &RunContext) -> Result<Vec<CollectionName>> {
-        ctx.run(self.0.collections(scope)).await
+        ctx.run(self.index.collections(scope)).await
     }
 
     async fn stats(&self, scope: &TenantScope, ctx: &RunContext) -> Result<StoreStats> {
-        let IndexStats { documents, chunks, generation, .. } = ctx.run(self.0.stats(scope)).await?;
+        let IndexStats { documents, chunks, generation, .. } = ctx.run(self.index.stats(scope)).await?;
         Ok(StoreStats { documents, chunks, generation })
     }
 
     async fn totals(&self, ctx: &RunContext) -> Result<StoreTotals> {
-        let in_use = ctx.run(async { Ok(self.0.in_use().await) }).await?;
+        let in_use = ctx.run(async { Ok(self.index.in_use().await) }).await?;
         let sum = |of: fn(&IndexStats) -> u64| in_use.iter().map(of).sum();
         Ok(StoreTotals {
             collections: in_use.len() as u64,

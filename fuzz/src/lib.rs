@@ -7,14 +7,16 @@ mod chat;
 mod files;
 mod folder;
 mod kernels;
+mod loading;
 mod requests;
 mod search;
+mod tokens;
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("sealed", files::sealed),
     ("log", files::log),
     ("graph", files::graph),
@@ -26,6 +28,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("gguf", chat::gguf),
     ("connection", requests::connection),
     ("config", requests::config),
+    ("token", tokens::token),
+    ("load", loading::load),
 ];
 
 /// The target of that name.

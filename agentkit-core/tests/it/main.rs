@@ -13,6 +13,7 @@ mod agents;
 mod broken;
 mod broken_checkpointer;
 mod broken_state;
+mod caller_tools;
 mod cancel;
 mod compose;
 mod conformance;

@@ -51,6 +51,44 @@ const INSTRUCTIONS: &str = "Answer the question using only the numbered passages
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A question that the model may call a tool of the caller for:
+/// ```
+/// # use std::sync::Arc;
+/// # use agentkit_core::testing::{MemoryRetriever, ScriptedModel, ScriptedTurn};
+/// use agentkit_core::{
+///     Agent, AgentInput, Message, Outcome, Part, Role, RunContext, TenantScope, ToolOffer, ToolResult, ToolSpec,
+/// };
+/// use agentkit_rag::answer::RagAgent;
+/// use serde_json::json;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let index = Arc::new(MemoryRetriever::new());
+/// # let called = ScriptedTurn::tool_call("1", "kettle", json!({}));
+/// # let model = Arc::new(ScriptedModel::new([called, ScriptedTurn::text("It is at 80 degrees.")]));
+/// let agent = RagAgent::new(index, model);
+/// let kettle = ToolSpec {
+///     name: "kettle".into(),
+///     description: "How hot the kettle is.".into(),
+///     parameters: json!({"type": "object", "properties": {}}),
+/// };
+/// let mut input = AgentInput::new(TenantScope::local(), "Is the kettle hot enough for green tea?")
+///     .tools(ToolOffer::new(vec![kettle]));
+/// let reply = loop {
+///     let reply = agent.run(input.clone(), &RunContext::new()).await?.collect().await?;
+///     if reply.outcome != Outcome::Waiting {
+///         break reply;
+///     }
+///     let result = |call_id| ToolResult { call_id, content: "80 degrees".into(), is_error: false };
+///     let results = reply.tool_calls.iter().map(|call| Part::ToolResult(result(call.id.clone()))).collect();
+///     let calls = reply.tool_calls.into_iter().map(Part::ToolCall).collect();
+///     input.since.push(Message { role: Role::Assistant, parts: calls });
+///     input.since.push(Message { role: Role::Tool, parts: results });
+/// };
+/// assert_eq!(reply.answer, "It is at 80 degrees.");
+/// # Ok::<_, agentkit_core::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct RagAgent {
     pub(super) retriever: Arc<dyn Retriever>,

@@ -85,6 +85,11 @@ impl Support {
         self.least
     }
 
+    /// Forgets the sentences whose embeddings are remembered; they are under a hash, without their text.
+    pub fn forget_sentences(&self) {
+        self.vectors.clear();
+    }
+
     /// The support that `hits` give. `None` where that cannot be judged: nothing was found by vectors, the question leans on
     /// what was said before it, or the model [knows too few](Embedder::familiarity) of its words.
     ///

@@ -25,6 +25,11 @@ impl SentenceVectors {
         Self { embedder, known: Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build() }
     }
 
+    /// Forgets all that is remembered, for every tenant.
+    pub(super) fn clear(&self) {
+        self.known.invalidate_all();
+    }
+
     /// The vectors of `sentences`, in order.
     pub(super) async fn of(
         &self,
@@ -78,5 +83,8 @@ mod tests {
         assert_eq!((counting.documents(), &again[0], &again[2]), (3, &first[1], &first[0]));
         assert_eq!(vectors.of(&theirs, &["One."], &ctx).await.unwrap(), first[..1]);
         assert_eq!(counting.documents(), 4);
+        vectors.clear();
+        assert_eq!(vectors.of(&ours, &["One."], &ctx).await.unwrap(), first[..1]);
+        assert_eq!(counting.documents(), 5, "what was forgotten is embedded again");
     }
 }

@@ -32,13 +32,13 @@ pub(crate) fn passage(document: &str, text: &str) -> Passage {
 }
 
 /// Finds all its passages for every question, and notes the questions.
-struct Shelf {
+pub(crate) struct Shelf {
     passages: Vec<Passage>,
     asked: Mutex<Vec<SearchRequest>>,
 }
 
 impl Shelf {
-    fn new(passages: Vec<Passage>) -> Arc<Self> {
+    pub(crate) fn new(passages: Vec<Passage>) -> Arc<Self> {
         Arc::new(Self { passages, asked: Mutex::default() })
     }
 

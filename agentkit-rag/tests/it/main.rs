@@ -5,6 +5,8 @@ mod answer;
 #[cfg(test)]
 mod answer_quality;
 #[cfg(test)]
+mod answer_tools;
+#[cfg(test)]
 mod backup;
 #[cfg(all(test, feature = "local-chat"))]
 mod chat;

@@ -160,3 +160,17 @@ fn what_outlives_a_request_and_the_page_s_client_can_be_set() {
         Ok(())
     });
 }
+
+/// A variable of the tests that the service took for a setting would make every other test fail.
+#[test]
+fn the_variables_of_the_tests_are_no_settings() {
+    let table = include_str!("../../../docs/CONTRIBUTING.md");
+    let rows = table.lines().filter(|line| line.starts_with("| `AGENTKIT_"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let names: Vec<&str> =
+        cells.flat_map(|cell| cell.split('`')).filter_map(|name| name.strip_prefix("AGENTKIT_")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(reader::is_foreign(name), "{name} is taken for a setting");
+    }
+}

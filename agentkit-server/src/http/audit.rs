@@ -1,17 +1,11 @@
 //! `GET /audit`: who did what, for those who may know.
 
-use agentkit_core::Error;
-
 use super::admit::Run;
 use super::body::Parameters;
+use super::paging;
 use super::problem::Problem;
 use super::state::{Audit, Permit};
 use super::wire::{AuditPage, ListAudit};
-
-/// Records of a page.
-const PAGE: usize = 100;
-/// Most records of a page.
-const MAX_PAGE: usize = 1000;
 
 /// The audit trail of the tenant, oldest first, in pages.
 #[utoipa::path(
@@ -30,12 +24,7 @@ pub(super) async fn list(
     run: Run,
     Parameters(page): Parameters<ListAudit>,
 ) -> Result<axum::Json<AuditPage>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(
-            Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
-        );
-    }
+    let limit = paging::length(page.limit)?;
     let scope = permit.tenant();
     let audit = permit.audit();
     if page.newest == Some(true) {

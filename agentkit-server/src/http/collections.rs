@@ -1,18 +1,14 @@
 //! `GET /collections`: which collections there are, and how much each holds.
 
-use agentkit_core::{CollectionName, Error};
+use agentkit_core::CollectionName;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::admit::Run;
 use super::body::Parameters;
+use super::paging;
 use super::problem::Problem;
 use super::state::{Ask, Permit};
-
-/// Collections of a page.
-const PAGE: usize = 100;
-/// Most collections of a page.
-const MAX_PAGE: usize = 1000;
 
 /// Which collections to list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -69,17 +65,10 @@ pub(super) async fn list(
     run: Run,
     Parameters(page): Parameters<ListCollections>,
 ) -> Result<axum::Json<CollectionPage>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(
-            Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
-        );
-    }
+    let limit = paging::length(page.limit)?;
     let mut names = run.ctx.run(permit.collections(&run.ctx)).await?;
     names.retain(|name| page.after.as_ref().is_none_or(|after| name > after));
-    let more = names.len() > limit;
-    names.truncate(limit);
-    let next = names.last().filter(|_| more).cloned();
+    let next = paging::cut(&mut names, limit, CollectionName::clone);
     let mut collections = Vec::with_capacity(names.len());
     for name in names {
         let stats = run.ctx.run(permit.stats(&permit.scope(Some(name.clone()))?, &run.ctx)).await?;

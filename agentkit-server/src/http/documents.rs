@@ -10,15 +10,11 @@ use super::admit::Run;
 use super::body::{
     Addressed, Json, MAX_DOCUMENT_BYTES, Parameters, Raw, from_json, is_json, media_type, without_nul,
 };
+use super::paging;
 use super::problem::{Problem, ProblemKind};
 use super::state::{AuditTarget, Permit, Read, Write};
 use super::wire::{DeleteMatching, DeletedMatching, DocumentPage, InCollection, ListDocuments, PutDocument};
 use crate::documents::{Document, Upserted};
-
-/// Documents of a page of the list.
-const PAGE: usize = 100;
-/// Most documents of a page of the list.
-const MAX_PAGE: usize = 1000;
 
 /// Stores a document, or replaces the one of this id.
 ///
@@ -175,19 +171,11 @@ pub(super) async fn list(
     run: Run,
     Parameters(page): Parameters<ListDocuments>,
 ) -> Result<axum::Json<DocumentPage>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(
-            Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
-        );
-    }
+    let limit = paging::length(page.limit)?;
     let scope = permit.scope(page.collection)?;
-    // One more than asked for tells whether there is a next page.
     let found = permit.documents().list(&scope, page.after.as_ref(), limit + 1, &run.ctx);
     let mut documents = run.ctx.run(found).await?;
-    let more = documents.len() > limit;
-    documents.truncate(limit);
-    let next = documents.last().filter(|_| more).map(|last| last.id.clone());
+    let next = paging::cut(&mut documents, limit, |last| last.id.clone());
     Ok(axum::Json(DocumentPage { documents, next }))
 }
 

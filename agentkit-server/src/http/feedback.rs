@@ -4,6 +4,7 @@ use agentkit_core::Error;
 
 use super::admit::Run;
 use super::body::{Json, Parameters, without_nul};
+use super::paging;
 use super::problem::Problem;
 use super::state::{Own, Permit, Review};
 use super::wire::{FeedbackPage, GiveFeedback, ListFeedback, ReviewedFeedback};
@@ -14,10 +15,6 @@ use crate::records::Kept;
 const MAX_REASON_BYTES: usize = 256;
 /// Longest comment in bytes.
 const MAX_COMMENT_BYTES: usize = 16 * 1024;
-/// Feedback of a page.
-const PAGE: usize = 100;
-/// Most feedback of a page.
-const MAX_PAGE: usize = 1000;
 
 /// Says what one thinks of an answer; said again, it takes the place of what was said before.
 #[utoipa::path(
@@ -67,12 +64,7 @@ pub(super) async fn list(
     run: Run,
     Parameters(page): Parameters<ListFeedback>,
 ) -> Result<axum::Json<FeedbackPage>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(
-            Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
-        );
-    }
+    let limit = paging::length(page.limit)?;
     let listed = permit.feedback(page.after.unwrap_or_default(), limit, &run.ctx);
     let found = run.ctx.run(listed).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.id.clone());

@@ -12,15 +12,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::admit::Run;
 use super::body::{Json, Parameters, without_nul};
+use super::paging;
 use super::problem::{Problem, ProblemKind};
 use super::state::{AuditTarget, ManageKeys, Permit};
 use crate::clock::Timestamp;
 use crate::identity::{ApiKey, KeyRecord, KeySpec, Role};
 
-/// Keys of a page.
-const PAGE: usize = 100;
-/// Most keys of a page.
-const MAX_PAGE: usize = 1000;
 /// How long a key goes on that is replaced, unless something else is asked for.
 const OVERLAP_SECONDS: u64 = 3600;
 /// Longest lifetime or overlap in seconds: ten years.
@@ -168,16 +165,9 @@ pub(super) async fn list(
     run: Run,
     Parameters(page): Parameters<ListKeys>,
 ) -> Result<axum::Json<KeyPage>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(
-            Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
-        );
-    }
+    let limit = paging::length(page.limit)?;
     let mut found = run.ctx.run(some(&permit, page.after, limit + 1, &run.ctx)).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| last.id.clone());
+    let next = paging::cut(&mut found, limit, |last| last.id.clone());
     let now = permit.now();
     Ok(axum::Json(KeyPage { keys: found.into_iter().map(|record| entry(record, now)).collect(), next }))
 }
@@ -269,7 +259,7 @@ async fn some(
 ) -> Result<Vec<KeyRecord>, Error> {
     let mut found = Vec::new();
     loop {
-        let page = permit.keys().list(after.as_deref(), MAX_PAGE, ctx).await?;
+        let page = permit.keys().list(after.as_deref(), paging::MAX_LENGTH, ctx).await?;
         let Some(last) = page.last().map(|last| last.id.clone()) else { break };
         found.extend(page.into_iter().filter(|record| is_own(permit, record)));
         if found.len() >= limit {

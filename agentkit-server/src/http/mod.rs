@@ -25,6 +25,7 @@ mod metrics;
 mod openai;
 mod openapi;
 mod page;
+mod paging;
 mod problem;
 mod runs;
 mod schema;

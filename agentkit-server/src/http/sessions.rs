@@ -8,14 +8,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::admit::Run;
 use super::body::{Json, Parameters, without_nul};
+use super::paging;
 use super::problem::{Problem, ProblemKind};
 use super::state::{Own, Permit};
 use super::wire::{Conversation, ListSessions, ReadSession, RenameSession, SessionPage};
-
-/// Conversations or messages of a page.
-const PAGE: usize = 100;
-/// Most conversations or messages of a page.
-const MAX_PAGE: usize = 1000;
 
 /// The conversation that the path names.
 #[derive(Debug)]
@@ -50,13 +46,10 @@ pub(super) async fn list(
     run: Run,
     Parameters(page): Parameters<ListSessions>,
 ) -> Result<axum::Json<SessionPage>, Problem> {
-    let limit = within(page.limit)?;
+    let limit = paging::length(page.limit)?;
     let personal = permit.personal();
-    // One more than asked for tells whether there is a next page.
     let mut sessions = run.ctx.run(personal.sessions(page.after.as_ref(), limit + 1, &run.ctx)).await?;
-    let more = sessions.len() > limit;
-    sessions.truncate(limit);
-    let next = sessions.last().filter(|_| more).map(|last| last.id.clone());
+    let next = paging::cut(&mut sessions, limit, |last| last.id.clone());
     Ok(axum::Json(SessionPage { sessions, next }))
 }
 
@@ -78,7 +71,7 @@ pub(super) async fn get(
     Named(id): Named,
     Parameters(page): Parameters<ReadSession>,
 ) -> Result<axum::Json<Conversation>, Problem> {
-    read(&permit, &run, id, within(page.limit)?).await.map(axum::Json)
+    read(&permit, &run, id, paging::length(page.limit)?).await.map(axum::Json)
 }
 
 /// Gives a conversation a title.
@@ -149,14 +142,6 @@ async fn read(permit: &Permit<Own>, run: &Run, id: SessionId, most: usize) -> Re
     let found = run.ctx.run(personal.conversation(&id, most, &run.ctx)).await?;
     let (title, messages) = found.ok_or_else(|| no_such_session(&id))?;
     Ok(Conversation { id, title, messages })
-}
-
-fn within(limit: Option<usize>) -> Result<usize, Error> {
-    let limit = limit.unwrap_or(PAGE);
-    if (1..=MAX_PAGE).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")))
 }
 
 fn no_such_session(id: &SessionId) -> Error {

@@ -20,7 +20,7 @@ pub use self::key::ApiKey;
 pub(crate) use self::key::random_hex;
 pub use self::keys::{KeyRecord, KeySpec, Keys};
 pub(crate) use self::oidc::SignIn;
-pub use self::oidc::{Oidc, OidcOptions};
+pub use self::oidc::{Oidc, OidcOptions, SigningKeys};
 
 /// Longest name of a person in bytes.
 pub const MAX_SUBJECT_BYTES: usize = 256;

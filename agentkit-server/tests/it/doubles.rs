@@ -27,8 +27,8 @@ pub(crate) fn passage() -> Passage {
     }
 }
 
-/// Answers by the message: `hang` never ends, `fail` fails midway, `panic` panics, `refuse` refuses to start, `weather`
-/// calls tools of the caller.
+/// Answers by the message: `hang` never ends, `fail` fails midway, `panic` panics, `refuse` refuses to start. Who
+/// asks for the `weather` has their tools called.
 pub(crate) struct DoubleAgent {
     /// Runs that hold their producer at this moment.
     pub(crate) running: Arc<AtomicUsize>,
@@ -66,7 +66,7 @@ impl DoubleAgent {
 impl Agent for DoubleAgent {
     async fn run(&self, input: AgentInput, ctx: &RunContext) -> Result<AgentStream> {
         input.validate()?;
-        if input.message != "weather" {
+        if !asks_weather(&input) {
             input.without_tools()?;
         }
         self.asked.lock().unwrap().push(input.clone());
@@ -87,7 +87,7 @@ impl Agent for DoubleAgent {
                 out.emit(AgentEventKind::Delta { text: text.into() }).await?;
             }
             match input.message.as_str() {
-                "weather" => return weather(&input, &out).await,
+                _ if asks_weather(&input) => return weather(&input, &out).await,
                 "hang" => ctx.stopped().await,
                 "deaf" => std::future::pending().await,
                 "fail" => return Err(Error::new(ErrorKind::Unavailable, "the model went away")),
@@ -99,6 +99,11 @@ impl Agent for DoubleAgent {
             Err(ctx.stopped().await)
         }))
     }
+}
+
+/// Whether the question is one that the double calls tools for, and there are any.
+fn asks_weather(input: &AgentInput) -> bool {
+    input.message.contains("weather") && input.without_tools().is_err()
 }
 
 /// Calls the first of the caller's tools twice, and tells the results if there are some.

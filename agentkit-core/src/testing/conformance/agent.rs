@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use super::{is_invalid, soon, stopped_contexts, succeeds};
 use crate::agent::{
-    Agent, AgentEvent, AgentEventKind, AgentInput, Citation, MAX_MESSAGE_BYTES, Outcome, Source,
+    Agent, AgentEvent, AgentEventKind, AgentInput, AgentStream, Citation, MAX_MESSAGE_BYTES, Outcome, Source,
 };
 use crate::context::RunContext;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::memory::{Memory, SessionKey};
+use crate::message::Message;
 use crate::retrieve::{Filter, Range};
 use crate::scope::TenantScope;
+use crate::tool::{ToolOffer, ToolSpec};
 
 /// An agent and what the suite needs to question it.
 #[non_exhaustive]
@@ -71,6 +73,7 @@ pub async fn agent(fixture: &AgentFixture) {
         calls_of_tools_are_answered(&events);
         citations_quote_the_sources(&events);
     }
+    tools_of_the_caller_are_handed_on_or_refused(fixture).await;
     bad_requests_are_refused_at_once(fixture).await;
     stopped_contexts_stop_it(fixture).await;
     turns_are_remembered_before_the_end(fixture).await;
@@ -157,6 +160,24 @@ fn quotes(citation: &Citation, sources: &[Source]) {
     assert!(quoted, "citation {number} quotes {:?} but its span holds {quote:?}", citation.quote);
 }
 
+async fn tools_of_the_caller_are_handed_on_or_refused(fixture: &AgentFixture) {
+    let what = "a run with tools of the caller";
+    let input = fixture.ask("hello").tools(ToolOffer::new(vec![tool()]));
+    match soon(what, fixture.agent.run(input, &RunContext::new())).await {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{what} fails with {error:?}"),
+        Ok(stream) => {
+            let events = gathered(stream).await;
+            events_are_numbered_and_end_once(&events);
+            calls_of_tools_are_answered(&events);
+        }
+    }
+}
+
+fn tool() -> ToolSpec {
+    let parameters = serde_json::json!({"type": "object"});
+    ToolSpec { name: "look".into(), description: "Looks.".into(), parameters }
+}
+
 async fn bad_requests_are_refused_at_once(fixture: &AgentFixture) {
     let empty_range = Filter::Range(Range { field: "year".into(), ..Range::default() });
     for (what, input) in [
@@ -164,6 +185,8 @@ async fn bad_requests_are_refused_at_once(fixture: &AgentFixture) {
         ("a blank message", fixture.ask(" \n\t")),
         ("a message that is too long", fixture.ask(&"x".repeat(MAX_MESSAGE_BYTES + 1))),
         ("a malformed filter", fixture.ask("hello").filter(empty_range)),
+        ("two tools of one name", fixture.ask("hello").tools(ToolOffer::new(vec![tool(), tool()]))),
+        ("an answer behind the message", fixture.ask("hello").since(vec![Message::assistant("hi")])),
     ] {
         is_invalid(what, soon(what, fixture.agent.run(input, &RunContext::new())).await);
     }
@@ -226,12 +249,15 @@ async fn remembered(fixture: &AgentFixture, memory: &dyn Memory, name: &str) -> 
     succeeds("recall", memory.recall(&key, 10, &RunContext::new()).await).len()
 }
 
-async fn start(fixture: &AgentFixture, input: AgentInput, ctx: &RunContext) -> crate::agent::AgentStream {
+async fn start(fixture: &AgentFixture, input: AgentInput, ctx: &RunContext) -> AgentStream {
     succeeds("starting a run", soon("starting a run", fixture.agent.run(input, ctx)).await)
 }
 
 async fn run(fixture: &AgentFixture, input: AgentInput, ctx: &RunContext) -> Vec<AgentEvent> {
-    let mut stream = start(fixture, input, ctx).await;
+    gathered(start(fixture, input, ctx).await).await
+}
+
+async fn gathered(mut stream: AgentStream) -> Vec<AgentEvent> {
     let mut events = Vec::new();
     while let Some(event) = soon("the next event of a run", stream.next()).await {
         events.push(event);

@@ -4,6 +4,7 @@ mod anthropic;
 mod http;
 mod ollama;
 mod responses;
+mod tool_choice;
 
 use agentkit_core::model::wire::{AnswerDecoder, Protocol};
 use agentkit_core::{ChatEvent, ErrorKind, FinishReason, Message, Part, Role, ToolCall, ToolResult, Usage};

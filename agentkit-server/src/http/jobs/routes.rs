@@ -14,17 +14,13 @@ use super::work::Work;
 use crate::http::admit::Run;
 use crate::http::body::Parameters;
 use crate::http::events::sse;
+use crate::http::paging;
 use crate::http::problem::Problem;
 use crate::http::runs::routes::next_event;
 use crate::http::state::{AuditTarget, Me, Permit, Write};
 use crate::http::wire::{FollowRun, InCollection};
 use crate::identity::random_hex;
 use crate::jobs::{Ingest, JobStatus, SentDocument, SentStatus};
-
-/// Jobs of a page.
-const PAGE: usize = 100;
-/// Most jobs of a page.
-const MAX_PAGE: usize = 1000;
 
 /// Stores many documents by a job, which begins when the answer is given.
 ///
@@ -102,12 +98,7 @@ pub(in crate::http) async fn list(
     run: Run,
     Parameters(page): Parameters<ListJobs>,
 ) -> Result<axum::Json<JobPage>, Problem> {
-    let limit = page.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(
-            Error::invalid_input(format!("limit must be between 1 and {MAX_PAGE}, got {limit}")).into()
-        );
-    }
+    let limit = paging::length(page.limit)?;
     let all = run.ctx.run(permit.jobs().all(&permit.tenant(), &run.ctx)).await?;
     let behind = |job: &&Ingest| page.after.as_ref().is_none_or(|after| job.id < *after);
     let mut seen = all.iter().filter(|job| permit.scope(Some(job.collection.clone())).is_ok()).filter(behind);

@@ -9,14 +9,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use agentkit_core::{Error, ErrorKind, Result};
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Url;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
+
+use super::signing_keys::{SigningKeys, unreadable};
 
 /// How long the provider may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -40,14 +40,8 @@ pub(super) struct Provider {
 
 /// The keys of one fetch.
 struct Known {
-    keys: JwkSet,
+    keys: SigningKeys,
     fetched: Instant,
-}
-
-/// The keys as the provider tells them.
-#[derive(Deserialize)]
-struct Told {
-    keys: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -134,21 +128,7 @@ impl Provider {
     ) -> Result<(Option<DecodingKey>, Option<Duration>)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let Some(Known { keys, fetched }) = &*known else { return Ok((None, None)) };
-        let fits = |key: &&Jwk| {
-            let signs = !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
-            let named = key.common.key_algorithm.map(|named| named.to_string());
-            signs && named.is_none_or(|named| named == format!("{algorithm:?}"))
-        };
-        let mut candidates = keys.keys.iter().filter(fits);
-        let found = match kid {
-            Some(kid) => candidates.find(|key| key.common.key_id.as_deref() == Some(kid)),
-            None => candidates.next().filter(|_| candidates.next().is_none()),
-        };
-        let key = found.map(DecodingKey::from_jwk).transpose();
-        let key = key.map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "read a key of the provider").with_source(error)
-        })?;
-        Ok((key.filter(|key| key.family() == algorithm.family()), Some(fetched.elapsed())))
+        Ok((keys.find(kid, algorithm)?, Some(fetched.elapsed())))
     }
 
     /// Fetches the keys, unless somebody began to after `moment`.
@@ -171,7 +151,7 @@ impl Provider {
         Ok(())
     }
 
-    async fn fetch(&self) -> Result<JwkSet> {
+    async fn fetch(&self) -> Result<SigningKeys> {
         let found: Discovery = self.discover().await?;
         if found.issuer != self.issuer {
             let message = format!("the provider calls itself {:?} and not {:?}", found.issuer, self.issuer);
@@ -181,10 +161,7 @@ impl Provider {
         if self.discovery.scheme() == "https" && jwks.scheme() != "https" {
             return Err(Error::new(ErrorKind::Unavailable, "the provider hands out its keys without TLS"));
         }
-        let told: Told = self.get(jwks).await?;
-        // A key of a kind that is not known here must not take the others away.
-        let keys = told.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
-        Ok(JwkSet { keys })
+        SigningKeys::from_json(&self.read(jwks).await?)
     }
 
     /// What the provider says of itself.
@@ -193,6 +170,10 @@ impl Provider {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T> {
+        serde_json::from_slice(&self.read(url).await?).map_err(unreadable)
+    }
+
+    async fn read(&self, url: Url) -> Result<Vec<u8>> {
         let failed = |error: reqwest::Error| {
             let message = format!("ask the identity provider at {}", self.issuer);
             Error::new(ErrorKind::Unavailable, message).with_source(error)
@@ -206,9 +187,7 @@ impl Provider {
                 return Err(Error::new(ErrorKind::Unavailable, "the identity provider's answer is too long"));
             }
         }
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "read the identity provider's answer").with_source(error)
-        })
+        Ok(bytes)
     }
 }
 
