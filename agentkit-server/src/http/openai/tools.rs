@@ -4,8 +4,42 @@ use agentkit_core::{ToolCall, ToolChoice, ToolOffer, ToolSpec};
 use serde_json::{Value, json};
 
 use super::error::{unsupported, wrong};
-use super::wire::{Call, CalledFunction};
+use super::wire::{Call, CalledFunction, ResponseRequest};
 use crate::http::problem::{Problem, ProblemKind};
+
+/// Tools of the client, as they are offered to the model and as the client wrote them.
+#[derive(Debug, Default)]
+pub(super) struct Tools {
+    pub(super) offer: ToolOffer,
+    choice: Option<Value>,
+}
+
+impl Tools {
+    pub(super) fn read(request: &ResponseRequest) -> Result<Self, Problem> {
+        let (choice, parallel) = (request.tool_choice.as_ref(), request.parallel_tool_calls);
+        let offer = offer(request.tools.as_deref(), choice, parallel)?;
+        Ok(Self { offer, choice: request.tool_choice.clone() })
+    }
+
+    pub(super) fn listed(&self) -> Vec<Value> {
+        let listed = self.offer.tools.iter().map(|tool| {
+            json!({
+                "type": "function", "name": tool.name, "description": tool.description,
+                "parameters": tool.parameters, "strict": false,
+            })
+        });
+        listed.collect()
+    }
+
+    pub(super) fn choice(&self) -> Value {
+        let otherwise = if self.offer.tools.is_empty() { "none" } else { "auto" };
+        self.choice.clone().unwrap_or_else(|| otherwise.into())
+    }
+
+    pub(super) fn parallel(&self) -> bool {
+        !self.offer.tools.is_empty() && self.offer.parallel.unwrap_or(true)
+    }
+}
 
 /// What a request offers by its members `tools`, `tool_choice` and `parallel_tool_calls`.
 pub(super) fn offer(
