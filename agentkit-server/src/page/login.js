@@ -45,7 +45,7 @@ export function isBack() {
   return told.has("state") && (told.has("code") || told.has("error"));
 }
 
-/** Takes what the provider says in the address and gives the credential it stands for. */
+/** Takes what the provider says in the address; gives the credential it stands for, and the ID token. */
 export async function comeBack() {
   const told = new URLSearchParams(location.search);
   const attempt = store.takeAttempt();
@@ -60,7 +60,18 @@ export async function comeBack() {
   checkId(tokens.id_token, how, attempt.nonce);
   const credential = tokens[how.credential];
   if (typeof credential !== "string" || credential === "") throw refused(`The provider gave no ${how.credential}.`);
-  return credential;
+  return [credential, tokens.id_token];
+}
+
+/** Where the one who signed in at the provider signs out there, or null; the provider leads back here. */
+export async function wayOut() {
+  const hint = store.idToken();
+  const how = hint && await provider();
+  if (!how?.end_session_endpoint) return null;
+  const target = new URL(how.end_session_endpoint);
+  const asked = { id_token_hint: hint, client_id: how.client_id, post_logout_redirect_uri: place() };
+  for (const [name, value] of Object.entries(asked)) target.searchParams.set(name, value);
+  return target;
 }
 
 async function exchange({ token_endpoint, client_id }, code, verifier) {

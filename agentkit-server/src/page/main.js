@@ -3,7 +3,7 @@
 import { get, onUnauthorized, send, within } from "./api.js";
 import { announce, button, byId, confirmed, make, openDialog, problemBox, save, toast } from "./dom.js";
 import { isRunning, nameAddress, openSession, resize, session, showExamples, startChat, startNew, stop } from "./chat.js";
-import { comeBack, isBack, leave, provider } from "./login.js";
+import { comeBack, isBack, leave, provider, wayOut } from "./login.js";
 import { refresh as refreshDocuments, showDocuments, startDocuments } from "./documents.js";
 import { showOperation } from "./operation.js";
 import { clearPanel, closePanel, closePanelThatCovers, panelIsOpen } from "./panel.js";
@@ -94,7 +94,7 @@ function showProvider(offered) {
 /** Begins with what the provider says, if it leads back here. */
 async function begin() {
   if (isBack()) {
-    try { store.setCredential(await comeBack()); } catch (problem) {
+    try { store.setCredential(...await comeBack()); } catch (problem) {
       problem.shown = problem;
       showGate(problem);
       return;
@@ -106,6 +106,15 @@ async function begin() {
 function signOut() {
   store.setCredential(null);
   forgetEverything();
+}
+
+/** Signs out of the page, and of the provider as well, so that nobody after this one is signed in without being asked. */
+async function signOutThere() {
+  const target = await wayOut();
+  if (!target) return signOut();
+  store.setCredential(null);
+  store.forget();
+  location.assign(target);
 }
 
 /** Begins anew, so that nobody sees what somebody else was shown. */
@@ -148,7 +157,9 @@ function showAccount() {
       button("Save everything as a file", () => exportMe(dialog), { class: "framed" }),
       button("Erase everything", () => eraseMe(dialog), { class: "danger" })),
     make("p", { class: "small" }, make("a", { href: "/reference" }, "Reference of the HTTP interface")),
-    store.credential() && make("div", { class: "row end" }, button("Sign out", () => { dialog.close(); signOut(); }, { class: "framed" })));
+    store.credential() && make("div", { class: "row end" },
+      button("Sign out", () => { dialog.close(); signOut(); }, { class: "framed" }),
+      store.idToken() && button("Sign out of the provider too", () => { dialog.close(); signOutThere(); }, { class: "framed" })));
 }
 
 async function exportMe(dialog) {

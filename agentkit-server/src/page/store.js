@@ -19,10 +19,14 @@ let key = read(tab, "key");
 
 /** The credential, also where storage is forbidden. */
 export const credential = () => key;
-export function setCredential(value) {
+export function setCredential(value, id = null) {
   key = value;
   write(tab, "key", value);
+  write(tab, "id-token", id);
 }
+
+/** What the provider said about the one who signed in there; it wants to see that again when they sign out. */
+export const idToken = () => read(tab, "id-token");
 
 /** Keeps what a sign-in at the provider needs when it comes back; says whether that could be done. */
 export const keepAttempt = (attempt) => write(tab, "sign-in", JSON.stringify(attempt));

@@ -68,10 +68,29 @@ async function people_sign_in_at_the_identity_provider(world) {
     await page.reload();
     await page.locator("#app").waitFor();
     await page.click("#account");
-    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
     await page.locator("#provider").waitFor();
-    same(await page.evaluate(() => sessionStorage.getItem("key")), null, "the token is gone");
+    same(await page.evaluate(() => [sessionStorage.getItem("key"), sessionStorage.getItem("id-token")]), [null, null], "the tokens are gone");
     same(page.faults, [], "faults in the console");
+    await page.context().close();
+  } finally { await stop(); }
+}
+
+async function who_signs_out_of_the_provider_too_is_asked_who_they_are(world) {
+  if (!installed) { console.log("left out: there is no oidc-provider among the modules"); return; }
+  const { server, origin, stop } = await started(world);
+  try {
+    const page = await open(world.browser, server, { files: world.files, key: null });
+    await signIn(page, "ann");
+    await page.locator("#app").waitFor();
+    await page.click("#account");
+    await page.getByRole("button", { name: "Sign out of the provider too" }).click();
+    await page.waitForURL((url) => url.origin === origin);
+    await page.getByRole("button", { name: /yes/i }).click();
+    await page.locator("#provider").waitFor();
+    same(await page.evaluate(() => [location.origin, sessionStorage.getItem("key"), sessionStorage.getItem("id-token")]), [server.url, null, null], "the page is back, signed out");
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await page.locator("input[name=login]").waitFor();
     await page.context().close();
   } finally { await stop(); }
 }
@@ -131,5 +150,5 @@ async function a_token_that_expires_leads_to_the_provider_again(world) {
 }
 
 export const logins = {
-  people_sign_in_at_the_identity_provider, an_answer_that_nobody_waited_for_signs_nobody_in, a_token_that_expires_leads_to_the_provider_again,
+  people_sign_in_at_the_identity_provider, who_signs_out_of_the_provider_too_is_asked_who_they_are, an_answer_that_nobody_waited_for_signs_nobody_in, a_token_that_expires_leads_to_the_provider_again,
 };

@@ -12,7 +12,7 @@ const key = { ...generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.
 const lifetime = Number(process.env.TOKEN_SECONDS ?? 600);
 
 const provider = new Provider(`http://127.0.0.1:${port}`, {
-  clients: [{ client_id: "page", token_endpoint_auth_method: "none", application_type: "native", redirect_uris: [page], grant_types: ["authorization_code"], response_types: ["code"] }],
+  clients: [{ client_id: "page", token_endpoint_auth_method: "none", application_type: "native", redirect_uris: [page], post_logout_redirect_uris: [page], grant_types: ["authorization_code"], response_types: ["code"] }],
   jwks: { keys: [key] },
   scopes: ["openid", "chat"],
   pkce: { required: () => true },

@@ -30,6 +30,9 @@ pub(crate) struct SignIn {
     pub(crate) authorization_endpoint: String,
     /// Where the page gets its token.
     pub(crate) token_endpoint: String,
+    /// Where people sign out of the provider itself, if it has such a place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) end_session_endpoint: Option<String>,
     /// Which of the tokens is the credential: `id_token` if it is the page that tokens must be meant for.
     pub(crate) credential: &'static str,
 }
@@ -48,6 +51,8 @@ struct Places {
     issuer: String,
     authorization_endpoint: String,
     token_endpoint: String,
+    #[serde(default)]
+    end_session_endpoint: Option<String>,
 }
 
 /// What was found last, and when.
@@ -83,7 +88,8 @@ async fn look(options: &OidcOptions, provider: &Provider, client_id: &str) -> Re
     if places.issuer != options.issuer {
         return Err(unusable("the provider calls itself by another name"));
     }
-    for place in [&places.authorization_endpoint, &places.token_endpoint] {
+    let end = places.end_session_endpoint.iter();
+    for place in [&places.authorization_endpoint, &places.token_endpoint].into_iter().chain(end) {
         let place = trusted(place)?;
         if options.issuer.starts_with("https:") && place.scheme() != "https" {
             return Err(unusable("the provider lets people sign in without TLS"));
@@ -96,6 +102,7 @@ async fn look(options: &OidcOptions, provider: &Provider, client_id: &str) -> Re
         scope: options.scope.clone(),
         authorization_endpoint: places.authorization_endpoint,
         token_endpoint: places.token_endpoint,
+        end_session_endpoint: places.end_session_endpoint,
         credential: if is_meant { "id_token" } else { "access_token" },
     })
 }
