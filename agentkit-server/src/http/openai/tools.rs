@@ -1,11 +1,11 @@
 //! Tools of the client: what a request offers to the model, and the calls that go back and forth.
 
-use agentkit_core::{ToolCall, ToolChoice, ToolOffer, ToolSpec};
+use agentkit_core::{Error, ErrorKind, ToolCall, ToolChoice, ToolOffer, ToolSpec};
 use serde_json::{Value, json};
 
 use super::error::{unsupported, wrong};
 use super::wire::{Call, CalledFunction, ResponseRequest};
-use crate::http::problem::{Problem, ProblemKind};
+use crate::http::problem::Problem;
 
 /// Tools of the client, as they are offered to the model and as the client wrote them.
 #[derive(Debug, Default)]
@@ -138,12 +138,11 @@ fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// The problem of a run that could not start; what an agent cannot do with tools is about `tools`.
-pub(super) fn not_started(error: agentkit_core::Error, offer: &ToolOffer) -> Problem {
-    let problem = Problem::from(error);
-    if problem.kind() == ProblemKind::Unsupported && !offer.tools.is_empty() {
-        return unsupported("tools", problem.detail());
+pub(super) fn not_started(error: Error, offer: &ToolOffer) -> Problem {
+    if error.kind() == ErrorKind::Unsupported && !offer.tools.is_empty() {
+        return unsupported("tools", error.message());
     }
-    problem
+    error.into()
 }
 
 /// A call of the model, for the client.
