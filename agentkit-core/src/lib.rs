@@ -37,11 +37,11 @@ pub mod testing;
 mod tool;
 
 pub use agent::{
-    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, CheckAction,
-    Citation, Cost, Decision, Deferral, DeferredCall, HandOff, MAX_HISTORY_MESSAGES, MAX_MESSAGE_BYTES,
-    Observation, Outcome, Parallel, Price, ReadyCall, Refine, RequestPatch, Resolution, Route, Router,
-    RunChange, RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source, StopReason,
-    ToolAction, ToolAgent, ToolAgentBuilder, Verdict, validate_history,
+    Agent, AgentEvent, AgentEventKind, AgentInput, AgentReply, AgentRun, AgentStream, AgentTool, CallIds,
+    CheckAction, Citation, Cost, Decision, Deferral, DeferredCall, HandOff, MAX_HISTORY_MESSAGES,
+    MAX_MESSAGE_BYTES, Observation, Outcome, Parallel, Price, ReadyCall, Refine, RequestPatch, Resolution,
+    Route, Router, RunChange, RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals, Sequence, Source,
+    StopReason, ToolAction, ToolAgent, ToolAgentBuilder, Verdict, validate_history,
 };
 pub use checkpoint::{Checkpoint, Checkpointer, MemoryCheckpointer, RunKey, RunSummary};
 pub use context::{CancelOnDrop, RunContext, TraceContext};

@@ -244,6 +244,9 @@ pub(crate) fn hosted(chat: &HostedChat) -> Result<Arc<dyn ChatModel>> {
     if let Some(key) = &chat.api_key {
         options = options.api_key(key.expose());
     }
+    if let Some(tokens) = chat.context_tokens {
+        options = options.context_tokens(tokens);
+    }
     Ok(Arc::new(OpenAiModel::new(options)?))
 }
 

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 pub use self::compose::{AgentTool, HandOff, Parallel, Refine, Route, Router, Sequence, Verdict};
 pub use self::event::{AgentEvent, AgentEventKind, Citation, Outcome, Source};
 pub use self::run::{
-    AgentRun, Cost, Decision, Deferral, DeferredCall, Price, ReadyCall, Resolution, RunChange, RunEnd,
-    RunInput, RunLimits, RunSettings, RunStep, RunTotals, StopReason, validate_history,
+    AgentRun, CallIds, Cost, Decision, Deferral, DeferredCall, Price, ReadyCall, Resolution, RunChange,
+    RunEnd, RunInput, RunLimits, RunSettings, RunStep, RunTotals, StopReason, validate_history,
 };
 pub use self::stream::{AgentReply, AgentStream};
 pub use self::tool_agent::{CheckAction, Observation, RequestPatch, ToolAction, ToolAgent, ToolAgentBuilder};

@@ -1,8 +1,8 @@
 //! What becomes of a model's events: an answer with its citations, or calls of the caller's tools.
 
 use agentkit_core::{
-    AgentEventKind, ChatEvent, Emitter, Error, ErrorKind, FinishReason, Outcome, Passage, Result, RunContext,
-    Span,
+    AgentEventKind, CallIds, ChatEvent, Emitter, Error, ErrorKind, FinishReason, Outcome, Passage, Result,
+    RunContext, Span, ToolCall,
 };
 
 use super::REFUSAL;
@@ -17,8 +17,10 @@ pub(super) struct Answer<'r> {
     markers: Option<MarkerReader>,
     text: String,
     cited: usize,
-    /// Whether a tool of the caller was called.
-    calls: bool,
+    /// The ids of calls that are taken, if tools of the caller may be called.
+    ids: Option<CallIds>,
+    /// The calls of them, which are told only if they are whole.
+    calls: Vec<ToolCall>,
 }
 
 impl<'r> Answer<'r> {
@@ -30,7 +32,13 @@ impl<'r> Answer<'r> {
         native: bool,
     ) -> Self {
         let markers = (!native).then(MarkerReader::default);
-        Self { ctx, out, passages, markers, text: String::new(), cited: 0, calls: false }
+        Self { ctx, out, passages, markers, text: String::new(), cited: 0, ids: None, calls: Vec::new() }
+    }
+
+    /// Lets tools of the caller be called, beside the calls of which these are the ids.
+    pub(super) fn calls(mut self, ids: CallIds) -> Self {
+        self.ids = Some(ids);
+        self
     }
 
     /// Passes a model's event on; gives the answer and how it ended if it was the last.
@@ -44,18 +52,20 @@ impl<'r> Answer<'r> {
                 self.out.emit(AgentEventKind::Usage(usage)).await?;
                 self.ctx.spend_tokens(usage.total())?;
             }
-            ChatEvent::ToolCall(call) => {
-                self.calls = true;
-                self.out.emit(AgentEventKind::ToolCalled(call)).await?;
-            }
-            ChatEvent::Finished { reason } => {
-                let outcome = self.outcome(reason)?;
-                return Ok(Some((std::mem::take(&mut self.text), outcome)));
-            }
+            ChatEvent::ToolCall(call) => self.calls.extend(self.ids.as_mut().map(|ids| ids.normalised(call))),
+            ChatEvent::Finished { reason } => return self.finish(reason).await.map(Some),
             // Events of a later version have no meaning here.
             _ => {}
         }
         Ok(None)
+    }
+
+    async fn finish(&mut self, reason: FinishReason) -> Result<(String, Outcome)> {
+        let outcome = self.outcome(reason)?;
+        for call in self.calls.drain(..).filter(|_| outcome == Outcome::Waiting) {
+            self.out.emit(AgentEventKind::ToolCalled(call)).await?;
+        }
+        Ok((std::mem::take(&mut self.text), outcome))
     }
 
     async fn delta(&mut self, text: String) -> Result<()> {
@@ -84,18 +94,21 @@ impl<'r> Answer<'r> {
     fn outcome(&self, reason: FinishReason) -> Result<Outcome> {
         match reason {
             // Some providers say that they stopped, whatever they asked for.
-            FinishReason::ToolCalls | FinishReason::Stop if self.calls => Ok(Outcome::Waiting),
+            FinishReason::ToolCalls | FinishReason::Stop if !self.calls.is_empty() => Ok(Outcome::Waiting),
             FinishReason::Refused => Ok(Outcome::Refused),
             FinishReason::Stop if self.cited == 0 && self.text.trim().starts_with(REFUSAL) => {
                 Ok(Outcome::Refused)
             }
             FinishReason::Stop => Ok(Outcome::Answered),
+            FinishReason::ToolCalls if !self.text.trim().is_empty() => Ok(Outcome::Answered),
             FinishReason::Length => Ok(Outcome::Truncated),
             FinishReason::ContentFilter => Err(Error::new(
                 ErrorKind::Unsupported,
                 "the model's provider withheld the answer; rephrase the question or use another model",
             )),
-            other => Err(Error::internal(format!("the model stopped for {other:?}, but called nothing"))),
+            other => Err(Error::internal(format!(
+                "the model stopped for {other:?}, but called no tool that was offered"
+            ))),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! One run of the agent: its steps in order.
 
 use agentkit_core::{
-    AgentEventKind, AgentInput, ChatRequest, Conversation, Emitter, Error, ErrorKind, Message, Outcome, Part,
-    Passage, Result, Role, RunContext, SearchRequest, SearchResponse, SessionKey, Source, ToolSpec,
+    AgentEventKind, AgentInput, CallIds, ChatRequest, Conversation, Emitter, Error, ErrorKind, Message,
+    Outcome, Part, Passage, Result, Role, RunContext, SearchRequest, SearchResponse, SessionKey, Source,
+    ToolSpec,
 };
 
 use super::REFUSAL;
@@ -10,7 +11,7 @@ use super::agent::RagAgent;
 use super::cite::{citation, support};
 use super::pack::{estimate_tokens, message_tokens, pack};
 use super::reply::Answer;
-use super::turn::{Turn, turns};
+use super::turn::{Turn, turns, unmarked};
 
 /// Most messages recalled of a session.
 const RECALLED: usize = 20;
@@ -93,7 +94,9 @@ impl Run {
 
     /// The latest of what was said before, as much as fits.
     async fn history(&self) -> Result<Vec<Turn>> {
-        let budget = self.agent.model.info().context_tokens / HISTORY_SHARE;
+        let share = self.agent.model.info().context_tokens / HISTORY_SHARE;
+        // Half of what is left is for the passages.
+        let budget = share.min(self.room() / 2);
         Ok(turns(self.said().await?, RECALLED, budget, self.uses_tools()))
     }
 
@@ -128,14 +131,19 @@ impl Run {
 
     /// Tokens the passages may have beside everything else the model is given.
     fn passage_budget(&self, history: &[Turn]) -> usize {
+        let said: usize = history.iter().map(Turn::tokens).sum();
+        self.room().saturating_sub(said).min(self.agent.context_tokens)
+    }
+
+    /// Tokens that history and passages may have together.
+    fn room(&self) -> usize {
         let whole = self.agent.model.info().context_tokens;
         let answer = (whole / ANSWER_SHARE).min(ANSWER_TOKENS);
-        let said: usize = history.iter().map(Turn::tokens).sum();
         let fixed = estimate_tokens(&self.agent.instructions)
             + further_tokens(&self.input)
             + tool_tokens(&self.input)
             + estimate_tokens(&self.input.message);
-        whole.saturating_sub(answer + said + fixed).min(self.agent.context_tokens)
+        whole.saturating_sub(answer + fixed)
     }
 
     async fn ask_model(
@@ -145,9 +153,12 @@ impl Run {
         passages: Vec<Passage>,
     ) -> Result<(String, Outcome)> {
         let request = self.request(history, passages.clone());
-        let mut stream = self.agent.model.stream(request, &self.ctx).await?;
         let native = self.agent.model.info().capabilities.citations;
         let mut answer = Answer::new(&self.ctx, out, passages, native);
+        if self.input.tools.is_open() {
+            answer = answer.calls(CallIds::of(&request.messages));
+        }
+        let mut stream = self.agent.model.stream(request, &self.ctx).await?;
         while let Some(event) = stream.next().await {
             if let Some(end) = answer.take(event?).await? {
                 return Ok(end);
@@ -158,13 +169,13 @@ impl Run {
 
     fn request(&self, history: Vec<Turn>, passages: Vec<Passage>) -> ChatRequest {
         let mut messages = vec![Message::system(self.agent.instructions.to_string())];
-        messages.extend(self.uses_tools().then(|| Message::system(TOOL_INSTRUCTIONS)));
+        messages.extend(self.input.tools.is_open().then(|| Message::system(TOOL_INSTRUCTIONS)));
         messages.extend(further(&self.input).cloned());
         messages.extend(history.into_iter().map(|turn| turn.message));
         let found = (!passages.is_empty()).then_some(Part::Passages { passages });
         let question = Part::Text { text: self.input.message.clone() };
         messages.push(Message { role: Role::User, parts: found.into_iter().chain([question]).collect() });
-        messages.extend(self.input.since.iter().cloned());
+        messages.extend(self.input.since.iter().cloned().map(unmarked));
         let mut request = ChatRequest::new(messages);
         if self.uses_tools() {
             request.tools.clone_from(&self.input.tools.tools);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use agentkit_core::testing::{MemoryRetriever, ScriptedModel, ScriptedTurn, WindowMemory};
 use agentkit_core::{
-    Agent, AgentInput, ChatRequest, ErrorKind, Memory, Message, ModelInfo, Outcome, Part, Role, RunContext,
-    SessionId, SessionKey, TenantScope, ToolCall, ToolChoice, ToolOffer, ToolResult, ToolSpec,
+    Agent, AgentInput, ChatEvent, ChatRequest, ErrorKind, FinishReason, Memory, Message, ModelInfo, Outcome,
+    Part, Role, RunContext, SessionId, SessionKey, TenantScope, ToolCall, ToolChoice, ToolOffer, ToolResult,
+    ToolSpec,
 };
 use agentkit_rag::answer::{ExtractiveModel, REFUSAL, RagAgent};
 use serde_json::json;
@@ -120,4 +121,62 @@ async fn models_without_tools_and_tools_without_room_are_refused_at_once() {
     let agent = RagAgent::new(shelf(), Arc::new(ScriptedModel::saying("x")));
     let error = refusal(agent, input().since(since(&"many words ".repeat(2_000)))).await;
     assert!(error.is_invalid_input() && error.message().contains("results have about"), "{error:?}");
+}
+
+#[tokio::test]
+async fn calls_are_brought_into_a_form_that_can_be_answered() {
+    let call = |id: &str, arguments| ToolCall { id: id.into(), name: "look".into(), arguments };
+    let turn = ScriptedTurn::events([
+        ChatEvent::ToolCall(call("1", json!("{cut"))),
+        ChatEvent::ToolCall(call("", json!({}))),
+        ChatEvent::Finished { reason: FinishReason::Stop },
+    ]);
+    let model = Arc::new(ScriptedModel::new([turn, ScriptedTurn::text("Yes.")]));
+    let agent = RagAgent::new(Shelf::new(vec![passage("tea", TEA)]), model);
+    let ask = async |input: AgentInput| {
+        agent.run(input, &RunContext::new()).await.unwrap().collect().await.unwrap()
+    };
+    let asked = input().since(since("80"));
+    let reply = ask(asked.clone()).await;
+    assert_eq!(reply.outcome, Outcome::Waiting);
+    let result = |call: &ToolCall| {
+        Part::ToolResult(ToolResult { call_id: call.id.clone(), content: "x".into(), is_error: false })
+    };
+    let results = reply.tool_calls.iter().map(result).collect();
+    let calls = reply.tool_calls.iter().cloned().map(Part::ToolCall).collect();
+    let mut told = asked.since;
+    told.push(Message { role: Role::Assistant, parts: calls });
+    told.push(Message { role: Role::Tool, parts: results });
+    assert_eq!(ask(input().since(told)).await.answer, "Yes.");
+}
+
+#[tokio::test]
+async fn calls_that_are_cut_off_or_were_not_offered_are_not_told() {
+    let call = || ChatEvent::ToolCall(ToolCall { id: "1".into(), name: "look".into(), arguments: json!({}) });
+    let text = |reason| {
+        ScriptedTurn::events([
+            ChatEvent::Delta { text: "Hm.".into() },
+            call(),
+            ChatEvent::Finished { reason },
+        ])
+    };
+    let model = ScriptedModel::new([text(FinishReason::Length), text(FinishReason::ToolCalls)]);
+    let agent = RagAgent::new(Shelf::new(vec![passage("tea", TEA)]), Arc::new(model));
+    for (input, outcome) in
+        [(input(), Outcome::Truncated), (input().tools(ToolOffer::default()), Outcome::Answered)]
+    {
+        let reply = agent.run(input, &RunContext::new()).await.unwrap().collect().await.unwrap();
+        assert_eq!((reply.outcome, reply.tool_calls), (outcome, Vec::new()));
+    }
+}
+
+#[tokio::test]
+async fn where_results_of_earlier_turns_do_not_fit_what_was_said_is_kept() {
+    let model = Arc::new(ScriptedModel::saying("Yes."));
+    let agent = RagAgent::new(Shelf::new(vec![passage("tea", TEA)]), model.clone());
+    let long = since(&"steam ".repeat(2_000));
+    let history = [vec![Message::user("Look!")], long, vec![Message::assistant("It boils.")]].concat();
+    agent.run(input().history(history), &RunContext::new()).await.unwrap().collect().await.unwrap();
+    let said: Vec<String> = model.requests()[0].messages[2..].iter().map(Message::joined_text).collect();
+    assert_eq!(said, ["Look!", "It boils.", "How hot?"]);
 }

@@ -35,6 +35,8 @@ pub struct HostedChat {
     pub model: String,
     /// The key, if the service needs one.
     pub api_key: Option<Secret>,
+    /// Most tokens a request and its answer have together.
+    pub context_tokens: Option<usize>,
 }
 
 /// A chat model of the llama family on the CPU.
@@ -60,10 +62,11 @@ impl ChatConfig {
     /// The settings as pairs of key and value, secrets redacted.
     pub(super) fn entries(&self) -> Vec<(&'static str, serde_json::Value)> {
         match self {
-            Self::Hosted(HostedChat { base_url, model, api_key }) => {
+            Self::Hosted(HostedChat { base_url, model, api_key, context_tokens }) => {
                 let mut entries =
                     vec![("chat.base_url", base_url.clone().into()), ("chat.model", model.clone().into())];
                 entries.extend(api_key.as_ref().map(|key| ("chat.api_key", key.to_string().into())));
+                entries.extend(context_tokens.map(|tokens| ("chat.context_tokens", tokens.into())));
                 entries
             }
             Self::Local(LocalChatConfig { file, context_tokens, parallel }) => {
@@ -94,13 +97,17 @@ pub(super) fn read(reader: &mut Reader) -> Option<ChatConfig> {
         let parallel = count(parallel).and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
         return Some(ChatConfig::Local(LocalChatConfig { file, context_tokens: count(context), parallel }));
     }
-    if context.is_some() || parallel.is_some() {
-        reader.problem("chat: chat.context_tokens and chat.parallel need chat.kind = \"local\"");
+    if parallel.is_some() {
+        reader.problem("chat: chat.parallel needs chat.kind = \"local\"");
     }
     match (base_url, model) {
-        (Some(base_url), Some(model)) => Some(ChatConfig::Hosted(HostedChat { base_url, model, api_key })),
+        (Some(base_url), Some(model)) => {
+            let context_tokens = count(context);
+            Some(ChatConfig::Hosted(HostedChat { base_url, model, api_key, context_tokens }))
+        }
         (base_url, model) => {
-            if kind.is_some() || base_url.is_some() || model.is_some() || api_key.is_some() {
+            let some = base_url.is_some() || model.is_some() || api_key.is_some() || context.is_some();
+            if kind.is_some() || some {
                 reader.problem("chat: a hosted model needs both chat.base_url and chat.model");
             }
             None

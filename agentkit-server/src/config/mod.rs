@@ -34,7 +34,7 @@
 //! | `chat.model` | `AGENTKIT_CHAT__MODEL` | its model; of a local one a GGUF file, a folder that holds one, or `smollm2` |
 //! | `chat.api_key` | `AGENTKIT_CHAT__API_KEY` | its key, if it needs one |
 //! | `chat.api_key_file` | `AGENTKIT_CHAT__API_KEY_FILE` | a file that holds the key |
-//! | `chat.context_tokens` | `AGENTKIT_CHAT__CONTEXT_TOKENS` | most tokens of a conversation with a local model, 4096 |
+//! | `chat.context_tokens` | `AGENTKIT_CHAT__CONTEXT_TOKENS` | most tokens of a request and its answer, 8192, or 4096 for a local model |
 //! | `chat.parallel` | `AGENTKIT_CHAT__PARALLEL` | answers that a local model makes at the same time, 1 |
 //! | `metrics.listen` | `AGENTKIT_METRICS__LISTEN` | an address of its own for metrics and health |
 //! | `metrics.tenants` | `AGENTKIT_METRICS__TENANTS` | tenants whose requests are counted each |

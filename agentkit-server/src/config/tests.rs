@@ -126,7 +126,8 @@ fn a_local_chat_model_is_smollm2_unless_a_file_is_named() {
 fn settings_of_one_kind_of_chat_model_are_refused_for_the_other() {
     for (text, expected) in [
         ("kind = 'local'\nbase_url = 'http://x'", "neither chat.base_url"),
-        ("base_url = 'http://x'\nmodel = 'm'\nparallel = 2", "need chat.kind"),
+        ("base_url = 'http://x'\nmodel = 'm'\nparallel = 2", "needs chat.kind"),
+        ("context_tokens = 4096", "needs both"),
         ("kind = 'openai'", "needs both"),
         ("kind = 'cloud'", "chat.kind"),
         ("kind = 'local'\nparallel = 0", "chat.parallel"),
@@ -138,6 +139,18 @@ fn settings_of_one_kind_of_chat_model_are_refused_for_the_other() {
             Ok(())
         });
     }
+}
+
+#[test]
+fn a_hosted_model_may_have_any_context() {
+    Jail::expect_with(|jail| {
+        jail.create_file("a.toml", "[chat]\nbase_url = 'http://x'\nmodel = 'm'\ncontext_tokens = 100000\n")?;
+        let config = load(Some("a.toml"), &Flags::default()).unwrap();
+        let Some(ChatConfig::Hosted(chat)) = &config.chat else { panic!("{:?}", config.chat) };
+        assert_eq!(chat.context_tokens, Some(100_000));
+        assert_eq!(crate::engine::hosted(chat).unwrap().info().context_tokens, 100_000);
+        Ok(())
+    });
 }
 
 #[test]

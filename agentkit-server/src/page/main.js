@@ -109,12 +109,13 @@ function signOut() {
 }
 
 /** Signs out of the page, and of the provider as well, so that nobody after this one is signed in without being asked. */
-async function signOutThere() {
-  const target = await wayOut();
-  if (!target) return signOut();
+function signOutAt(target) {
   store.setCredential(null);
   store.forget();
-  location.assign(target);
+  // Nothing of it stays for who goes back.
+  history.replaceState(null, "", "/");
+  document.body.replaceChildren();
+  location.replace(target);
 }
 
 /** Begins anew, so that nobody sees what somebody else was shown. */
@@ -157,9 +158,10 @@ function showAccount() {
       button("Save everything as a file", () => exportMe(dialog), { class: "framed" }),
       button("Erase everything", () => eraseMe(dialog), { class: "danger" })),
     make("p", { class: "small" }, make("a", { href: "/reference" }, "Reference of the HTTP interface")),
-    store.credential() && make("div", { class: "row end" },
-      button("Sign out", () => { dialog.close(); signOut(); }, { class: "framed" }),
-      store.idToken() && button("Sign out of the provider too", () => { dialog.close(); signOutThere(); }, { class: "framed" })));
+    store.credential() && make("div", { class: "row end", id: "ways-out" }, button("Sign out", () => { dialog.close(); signOut(); }, { class: "framed" })));
+  wayOut().then((target) => {
+    if (target) byId("ways-out")?.append(button("Sign out of the provider too", () => { dialog.close(); signOutAt(target); }, { class: "framed" }));
+  });
 }
 
 async function exportMe(dialog) {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use agentkit_core::{
-    Error, MAX_RECORD_BYTES, Message, Result, RunContext, StateChange, StateQuery, StateSpace,
+    Error, MAX_RECORD_BYTES, Message, Result, Role, RunContext, StateChange, StateQuery, StateSpace,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -91,8 +91,9 @@ impl Personal {
             count += stored.messages.len();
             turns.push(std::mem::take(&mut stored.messages));
         }
-        let said: Vec<Message> = turns.into_iter().rev().flatten().collect();
-        Ok(Some(said.into_iter().skip(count.saturating_sub(most)).collect()))
+        let said = turns.into_iter().rev().flatten().skip(count.saturating_sub(most));
+        // The result of a call that is not kept any more answers nothing.
+        Ok(Some(said.skip_while(|message| message.role == Role::Tool).collect()))
     }
 
     /// Deletes a response; says whether there was one.

@@ -1,9 +1,11 @@
 //! Tools of clients through OpenAI's interface: offered, called, and continued with their results.
 
 use agentkit_core::{Part, ToolChoice};
+use axum::body::Body;
+use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Service};
+use crate::support::{Answer, Service, request};
 
 const COMPLETIONS: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
@@ -224,4 +226,54 @@ async fn a_streamed_response_tells_each_call_as_an_item() {
     for (at, event) in events.iter().enumerate() {
         assert_eq!(event["sequence_number"], at);
     }
+}
+
+#[tokio::test]
+async fn results_for_an_agent_without_tools_are_refused_as_its_clients_fault() {
+    let service = Service::new();
+    let messages = json!([
+        {"role": "user", "content": "how hot?"},
+        {"role": "assistant", "tool_calls": [call("Oslo")]},
+        {"role": "tool", "tool_call_id": "call_Oslo", "content": "snow"},
+    ]);
+    let answer = service.post(COMPLETIONS, &chat(json!({"messages": messages, "tools": []}))).await;
+    assert!(answer.status == 400 && answer.body.contains("unsupported_parameter"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_without_the_call_that_was_deleted() {
+    let service = Service::new();
+    let first = service.post(RESPONSES, &response(json!({}))).await.json();
+    let result = |city: &str| json!({"type": "function_call_output", "call_id": format!("call_{city}"), "output": "snow"});
+    let results = [result("Oslo"), result("Bergen")];
+    let second = response(json!({"previous_response_id": first["id"], "input": results}));
+    let second = service.post(RESPONSES, &second).await.json();
+    let path = format!("{RESPONSES}/{}", first["id"].as_str().unwrap());
+    let deleted = service.send(request(Method::DELETE, &path, "", Body::empty())).await;
+    assert_eq!(deleted.status, 200);
+    let third = json!({"previous_response_id": second["id"], "input": "how hot?", "tools": []});
+    let third = service.post(RESPONSES, &response(third)).await;
+    assert_eq!(third.status, 200, "{}", third.body);
+    let asked = service.doubles.agent.asked.lock().unwrap();
+    assert_eq!(asked.last().unwrap().history.len(), 1, "the answer is left");
+}
+
+#[tokio::test]
+async fn items_in_the_order_of_other_services_and_instructions_between_them_are_taken() {
+    let service = Service::new();
+    let called = json!({"type": "function_call", "call_id": "1", "name": "weather_in", "arguments": "{}"});
+    let result = json!({"type": "function_call_output", "call_id": "1", "output": "snow"});
+    let input = json!([
+        {"role": "user", "content": "weather"},
+        called,
+        {"role": "assistant", "content": "Let me look."},
+        result,
+        {"role": "developer", "content": "Be kind."},
+    ]);
+    let answer = service.post(RESPONSES, &response(json!({ "input": input }))).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let first = service.doubles.agent.asked.lock().unwrap()[0].clone();
+    assert_eq!((first.history[0].joined_text().as_str(), first.since.len()), ("Be kind.", 2));
+    let none = response(json!({"conversation": "talk", "tool_choice": "none", "input": "how hot?"}));
+    assert_eq!(service.post(RESPONSES, &none).await.status, 200);
 }

@@ -92,13 +92,24 @@ fn check_call(call: &ToolCall) -> std::result::Result<(), &'static str> {
     }
 }
 
-/// The ids of tool calls that are taken.
+/// The ids of tool calls that are taken, to bring the next calls into a form that [`validate_history`] takes.
+///
+/// # Examples
+/// ```
+/// use agentkit_core::{CallIds, ToolCall};
+///
+/// let mut ids = CallIds::of(&[]);
+/// let call = || ToolCall { id: "1".into(), name: "look".into(), arguments: serde_json::json!({}) };
+/// assert_eq!(ids.normalised(call()).id, "1");
+/// assert_ne!(ids.normalised(call()).id, "1");
+/// ```
 #[derive(Debug, Default)]
-pub(super) struct CallIds(BTreeSet<String>);
+pub struct CallIds(BTreeSet<String>);
 
 impl CallIds {
     /// Those of `messages`.
-    pub(super) fn of(messages: &[Message]) -> Self {
+    #[must_use]
+    pub fn of(messages: &[Message]) -> Self {
         Self(calls(messages).map(|call| call.id.clone()).collect())
     }
 
@@ -118,7 +129,7 @@ impl CallIds {
     }
 
     /// A call as it can stand in a history: with an id of its own, a well-formed name and an object of arguments.
-    pub(super) fn normalised(&mut self, call: ToolCall) -> ToolCall {
+    pub fn normalised(&mut self, call: ToolCall) -> ToolCall {
         let arguments = match call.arguments {
             object @ Value::Object(_) => object,
             other => json!({ "arguments_that_are_no_object": other }),

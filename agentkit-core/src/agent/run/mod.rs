@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::batch::Batch;
 pub use self::end::{RunEnd, StopReason};
-pub use self::history::validate_history;
+pub use self::history::{CallIds, validate_history};
 pub use self::limits::{Cost, Price, RunLimits, RunTotals};
 pub use self::step::{Decision, Deferral, DeferredCall, ReadyCall, Resolution, RunChange, RunInput, RunStep};
 use crate::error::{Error, Result};

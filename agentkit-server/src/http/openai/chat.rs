@@ -46,6 +46,7 @@ pub(in crate::http) async fn completions(
     let (choice, parallel) = (request.tool_choice.as_ref(), request.parallel_tool_calls);
     let offer = tools::offer(request.tools.as_deref(), choice, parallel)?;
     let Said { question, history, since } = split("messages", read("messages", request.messages)?)?;
+    let uses_tools = offer.is_open() || !since.is_empty();
     let mut input = AgentInput::new(scope, question).history(history).since(since).tools(offer.clone());
     input.filter = request.filter;
     let head = Head {
@@ -54,7 +55,7 @@ pub(in crate::http) async fn completions(
         model: request.model,
     };
     let events = run.ctx.run(permit.agent()?.run(input, &run.ctx)).await;
-    let events = events.map_err(|error| not_started(error, &offer))?;
+    let events = events.map_err(|error| not_started(error, uses_tools))?;
     if request.stream.unwrap_or_default() {
         let usage = request.stream_options.and_then(|options| options.include_usage).unwrap_or_default();
         let mut chunks = Chunks::new(head, usage, offer.is_open());

@@ -21,12 +21,15 @@ pub(super) struct Said {
 pub(super) fn split(name: &str, mut messages: Vec<Message>) -> Result<Said, Problem> {
     let asked = messages.iter().rposition(|message| message.role == Role::User);
     let since = asked.map(|at| messages.split_off(at + 1)).unwrap_or_default();
+    let (further, since): (Vec<_>, Vec<_>) =
+        since.into_iter().partition(|message| message.role == Role::System);
     let ended = since.last().is_none_or(|last| last.role == Role::Tool);
     let Some(last) = messages.pop().filter(|last| ended && last.role == Role::User) else {
         let detail =
             format!("the last of {name} must be the user's question, or the results of tools called for it");
         return Err(wrong(name, detail));
     };
+    messages.extend(further);
     Ok(Said { question: last.joined_text(), history: messages, since })
 }
 
@@ -44,8 +47,8 @@ pub(super) fn read(name: &str, messages: Vec<ChatMessage>) -> Result<Vec<Message
 }
 
 fn continues(last: &Message, message: &Message) -> bool {
-    let calls = message.parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
-    last.role == message.role && (message.role == Role::Tool || calls)
+    let calls = |message: &Message| message.parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
+    last.role == message.role && (message.role == Role::Tool || calls(last) || calls(message))
 }
 
 /// A message, or `None` if it says nothing.

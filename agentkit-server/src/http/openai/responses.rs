@@ -54,6 +54,10 @@ pub(in crate::http) async fn responses(
     check(&request)?;
     let scope = scope_of(&permit, &request.model, &run.ctx).await?;
     let tools = Tools::read(&request)?;
+    if tools.offer.is_open() && request.conversation.is_some() {
+        let detail = "calls of tools are not remembered in a conversation; use previous_response_id instead";
+        return Err(unsupported("tools", detail));
+    }
     let said = read("input", items(request.input)?)?;
     let previous = request.previous_response_id.clone();
     let now = permit.now();
@@ -64,8 +68,8 @@ pub(in crate::http) async fn responses(
         history.insert(0, Message::system(instructions.as_str()));
     }
     let session = request.conversation.as_ref().map(conversation).transpose()?;
-    let offer = tools.offer.clone();
-    let mut input = AgentInput::new(scope, question).history(history).since(since).tools(offer.clone());
+    let uses_tools = tools.offer.is_open() || !since.is_empty();
+    let mut input = AgentInput::new(scope, question).history(history).since(since).tools(tools.offer.clone());
     input.session = session.as_ref().map(|session| keeper.permit.session(session)).transpose()?;
     input.filter = request.filter;
     // Responses of one trace are told apart by the digits behind it.
@@ -81,7 +85,7 @@ pub(in crate::http) async fn responses(
     };
     let answer = Answer::new(head, asked);
     let events = run.ctx.run(keeper.permit.agent()?.run(input, &run.ctx)).await;
-    let events = events.map_err(|error| not_started(error, &offer))?;
+    let events = events.map_err(|error| not_started(error, uses_tools))?;
     let events = Guarded::new(events, run, session);
     if request.stream.unwrap_or_default() {
         return Ok(sse(frames(events, answer, keeper).map(Frame::into_event)));
@@ -167,11 +171,6 @@ fn conversation(value: &Value) -> Result<SessionId, Problem> {
 
 /// Refuses what would give the answer another form than it can have.
 fn check(request: &ResponseRequest) -> Result<(), Problem> {
-    if request.tools.as_ref().is_some_and(|tools| !tools.is_empty()) && request.conversation.is_some() {
-        let detail =
-            "calls of tools are not remembered in a conversation; continue by previous_response_id instead";
-        return Err(unsupported("tools", detail));
-    }
     if request.previous_response_id.is_some() && request.conversation.is_some() {
         let detail = "a response continues a conversation or an earlier response; leave one of them out";
         return Err(wrong("previous_response_id", detail));

@@ -138,8 +138,8 @@ fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// The problem of a run that could not start; what an agent cannot do with tools is about `tools`.
-pub(super) fn not_started(error: Error, offer: &ToolOffer) -> Problem {
-    if error.kind() == ErrorKind::Unsupported && !offer.tools.is_empty() {
+pub(super) fn not_started(error: Error, uses_tools: bool) -> Problem {
+    if error.kind() == ErrorKind::Unsupported && uses_tools {
         return unsupported("tools", error.message());
     }
     error.into()

@@ -88,13 +88,14 @@ async fn look(options: &OidcOptions, provider: &Provider, client_id: &str) -> Re
     if places.issuer != options.issuer {
         return Err(unusable("the provider calls itself by another name"));
     }
-    let end = places.end_session_endpoint.iter();
-    for place in [&places.authorization_endpoint, &places.token_endpoint].into_iter().chain(end) {
-        let place = trusted(place)?;
-        if options.issuer.starts_with("https:") && place.scheme() != "https" {
+    let keeps_tls = |place: &Url| place.scheme() == "https" || !options.issuer.starts_with("https:");
+    for place in [&places.authorization_endpoint, &places.token_endpoint] {
+        if !keeps_tls(&trusted(place)?) {
             return Err(unusable("the provider lets people sign in without TLS"));
         }
     }
+    let end = places.end_session_endpoint;
+    let end = end.filter(|place| trusted(place).is_ok_and(|place| keeps_tls(&place)));
     let is_meant = options.audience == client_id;
     Ok(SignIn {
         issuer: places.issuer,
@@ -102,7 +103,7 @@ async fn look(options: &OidcOptions, provider: &Provider, client_id: &str) -> Re
         scope: options.scope.clone(),
         authorization_endpoint: places.authorization_endpoint,
         token_endpoint: places.token_endpoint,
-        end_session_endpoint: places.end_session_endpoint,
+        end_session_endpoint: end,
         credential: if is_meant { "id_token" } else { "access_token" },
     })
 }
