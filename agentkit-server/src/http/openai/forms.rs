@@ -40,14 +40,9 @@ pub(super) struct ChatTool {
 pub(super) struct ResponseTool {
     /// `function`.
     r#type: CallKind,
-    /// 1 to 64 letters, digits, `_` and `-`.
-    #[schema(pattern = "^[a-zA-Z0-9_-]{1,64}$")]
-    name: String,
-    /// What it does and when to use it.
-    description: Option<String>,
-    /// JSON Schema of its arguments, an object.
-    #[schema(value_type = Option<Object>)]
-    parameters: Option<Value>,
+    /// The function.
+    #[serde(flatten)]
+    function: Function,
 }
 
 /// A function that a model may call.
