@@ -25,9 +25,12 @@ const ANSWER_TOKENS: usize = 2_048;
 /// Passages named when the question is not answered, and the words before them.
 const NAMED: usize = 5;
 const NEAREST: &str = "The nearest passages:";
-/// What a model is told besides where the caller has tools.
-const TOOL_INSTRUCTIONS: &str = "You may also call the tools you are given, where the passages do not answer or something \
-    is to be done. What a tool returns may be used in the answer like a passage, but without a number.";
+/// What a model is told besides where it may call tools of the caller.
+const TOOL_INSTRUCTIONS: &str =
+    "You may also call the tools you are given, where the passages do not answer or something is to be done.";
+/// What it is told where there may be results of them.
+const RESULT_INSTRUCTIONS: &str =
+    "What a tool returned may be used in the answer like a passage, but without a number.";
 
 type Out = Emitter<AgentEventKind>;
 
@@ -156,7 +159,9 @@ impl Run {
         let native = self.agent.model.info().capabilities.citations;
         let mut answer = Answer::new(&self.ctx, out, passages, native);
         if self.input.tools.is_open() {
-            answer = answer.calls(CallIds::of(&request.messages));
+            // Of all that the caller keeps, although the model may be given less.
+            let kept = [self.input.history.as_slice(), &self.input.since].concat();
+            answer = answer.calls(CallIds::of(&kept));
         }
         let mut stream = self.agent.model.stream(request, &self.ctx).await?;
         while let Some(event) = stream.next().await {
@@ -170,6 +175,7 @@ impl Run {
     fn request(&self, history: Vec<Turn>, passages: Vec<Passage>) -> ChatRequest {
         let mut messages = vec![Message::system(self.agent.instructions.to_string())];
         messages.extend(self.input.tools.is_open().then(|| Message::system(TOOL_INSTRUCTIONS)));
+        messages.extend(self.uses_tools().then(|| Message::system(RESULT_INSTRUCTIONS)));
         messages.extend(further(&self.input).cloned());
         messages.extend(history.into_iter().map(|turn| turn.message));
         let found = (!passages.is_empty()).then_some(Part::Passages { passages });

@@ -64,7 +64,7 @@ async fn a_call_ends_the_run_and_its_result_is_answered_from_beside_the_passages
         assert_eq!(request.tools, offer().tools);
         assert!(request.messages[1].joined_text().contains("call the tools"), "{:?}", request.messages[1]);
     }
-    assert_eq!(roles(&requests[0]), [Role::System, Role::System, Role::User]);
+    assert_eq!(roles(&requests[0]), [Role::System, Role::System, Role::System, Role::User]);
     let [.., question, call, result] = &requests[1].messages[..] else { panic!("{:?}", requests[1]) };
     assert_eq!(question.passages().next().unwrap().text, TEA);
     assert_eq!([call.clone(), result.clone()], since("80 on the dial")[..]);
@@ -84,7 +84,11 @@ async fn where_nothing_is_found_a_model_with_tools_is_asked_all_the_same() {
     assert_eq!(ask(not_to_be_called.clone()).await, REFUSAL);
     assert_eq!(ask(not_to_be_called.since(since("80"))).await, "It is 80.", "there is a result to tell");
     assert_eq!(model.requests().len(), 2);
-    assert_eq!(model.requests()[1].tool_choice, ToolChoice::None);
+    let told = &model.requests()[1];
+    assert_eq!(told.tool_choice, ToolChoice::None);
+    let system = told.messages.iter().filter(|said| said.role == Role::System).map(Message::joined_text);
+    let system = system.collect::<String>();
+    assert!(system.contains("a tool returned") && !system.contains("call the tools"), "{system}");
 }
 
 #[tokio::test]
@@ -98,8 +102,8 @@ async fn calls_of_earlier_turns_are_given_where_there_are_tools() {
     }
     let requests = model.requests();
     let (user, assistant) = (Role::User, Role::Assistant);
-    assert_eq!(roles(&requests[0])[2..], [user, assistant, Role::Tool, assistant, user]);
-    assert_eq!(requests[0].messages[5].joined_text(), "It boils.");
+    assert_eq!(roles(&requests[0])[3..], [user, assistant, Role::Tool, assistant, user]);
+    assert_eq!(requests[0].messages[6].joined_text(), "It boils.");
     assert_eq!(roles(&requests[1])[1..], [user, assistant, user]);
 }
 
@@ -177,6 +181,17 @@ async fn where_results_of_earlier_turns_do_not_fit_what_was_said_is_kept() {
     let long = since(&"steam ".repeat(2_000));
     let history = [vec![Message::user("Look!")], long, vec![Message::assistant("It boils.")]].concat();
     agent.run(input().history(history), &RunContext::new()).await.unwrap().collect().await.unwrap();
-    let said: Vec<String> = model.requests()[0].messages[2..].iter().map(Message::joined_text).collect();
+    let said: Vec<String> = model.requests()[0].messages[3..].iter().map(Message::joined_text).collect();
     assert_eq!(said, ["Look!", "It boils.", "How hot?"]);
+}
+
+#[tokio::test]
+async fn an_id_is_not_given_twice_in_a_conversation_of_which_the_model_sees_a_part() {
+    let model = Arc::new(ScriptedModel::new([ScriptedTurn::tool_call("1", "look", json!({}))]));
+    let agent = RagAgent::new(Shelf::new(vec![passage("tea", TEA)]), model);
+    let long = since(&"steam ".repeat(2_000));
+    let history = [vec![Message::user("Look!")], long, vec![Message::assistant("It boils.")]].concat();
+    let input = input().history(history);
+    let reply = agent.run(input, &RunContext::new()).await.unwrap().collect().await.unwrap();
+    assert_ne!(reply.tool_calls[0].id, "1", "an earlier call has this id");
 }

@@ -171,10 +171,10 @@ pub(super) fn is_foreign(name: &str) -> bool {
             | "MCP_PYTHON"
             | "OPENAI_NODE"
             | "OPENAI_PYTHON"
+            | "OPENRESPONSES"
             | "PAGE_MODULES"
             | "PORT"
             | "RUN_KILLS"
-            | "OPENRESPONSES"
             | "SCHEMATHESIS"
     ) || name.starts_with("PORT_")
         || name.contains("_PORT_")

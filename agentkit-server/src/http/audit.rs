@@ -33,6 +33,7 @@ pub(super) async fn list(
         return Ok(axum::Json(AuditPage { records, next: None }));
     }
     let records = run.ctx.run(audit.list(&scope, page.after.unwrap_or(0), limit, &run.ctx)).await?;
+    // The store lists no more than the longest page, so that there is more shows only from a full one.
     let next = records.last().filter(|_| records.len() == limit).map(|last| last.seq);
     Ok(axum::Json(AuditPage { records, next }))
 }

@@ -67,6 +67,7 @@ pub(super) async fn list(
     let limit = paging::length(page.limit)?;
     let listed = permit.feedback(page.after.unwrap_or_default(), limit, &run.ctx);
     let found = run.ctx.run(listed).await?;
+    // The store lists no more than the longest page, so that there is more shows only from a full one.
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.id.clone());
     let reviewed = |kept: Kept<Feedback>| {
         let actor = kept.id.split('/').next().unwrap_or_default().to_owned();
