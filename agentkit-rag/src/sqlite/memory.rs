@@ -15,8 +15,8 @@ use super::{Database, SqliteCheckpointer, SqliteState, bounded};
 
 /// Most messages one call reads; a conversation may hold more.
 const MAX_RECALL: usize = 10_000;
-/// Most conversations one call lists.
-const MAX_LISTED: usize = 1_000;
+/// Most conversations one call lists: the longest page of the service, and one that tells that there are more.
+const MAX_LISTED: usize = 1_001;
 /// Most bytes of JSON a turn may have.
 const MAX_TURN_BYTES: usize = 16 * 1024 * 1024;
 
