@@ -56,6 +56,23 @@ async fn the_newest_messages_come_oldest_first_and_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn the_longest_page_of_the_service_tells_that_there_are_more() {
+    let fixture = Fixture::new();
+    let memory = fixture.open().await;
+    let mut rows = sqlx::QueryBuilder::new("INSERT INTO sessions (tenant, session, messages) ");
+    rows.push_values(0..1_200, |mut row, n| {
+        row.push_bind("a").push_bind(format!("{n:04}")).push_bind(1);
+    });
+    rows.build().execute(&memory.database.pool).await.unwrap();
+    let scope = TenantScope::for_tenant(TenantId::new("a").unwrap());
+    let listed = memory.sessions(&scope, None, 1_001, &fixture.ctx).await.unwrap();
+    assert_eq!(listed.len(), 1_001, "a page of 1,000 and one that says there is another");
+    let after = &listed[999].session;
+    assert_eq!(memory.sessions(&scope, Some(after), 1_001, &fixture.ctx).await.unwrap().len(), 200);
+    assert_eq!(memory.sessions(&scope, None, usize::MAX, &fixture.ctx).await.unwrap().len(), 1_001);
+}
+
+#[tokio::test]
 async fn tenants_never_meet_and_collections_share_their_sessions() {
     let fixture = Fixture::new();
     let memory = fixture.open().await;
