@@ -9,7 +9,7 @@ use agentkit_core::{
     Agent, ChatModel, CollectionName, DocumentId, Embedder, Error, ErrorKind, Filter, Memory, Reranker,
     Result, Retriever, RunContext, Searcher, TenantScope,
 };
-use agentkit_rag::answer::{ExtractiveModel, RagAgent, Support};
+use agentkit_rag::answer::{ExtractiveModel, QueryResolver, RagAgent, Support};
 use agentkit_rag::chat::{LocalChat, LocalOptions};
 use agentkit_rag::embed::{BertEmbedder, BertOptions, LateInteraction, Precision};
 use agentkit_rag::models::{ModelSpec, ModelStore, Progress};
@@ -71,6 +71,7 @@ impl Engine {
             return Err(nothing_there(config));
         }
         let bert = bert(config, progress, ctx).await?;
+        let resolver = resolver(bert.as_ref()).await?;
         let reranker = bert.clone().map(|bert| Arc::new(LateInteraction::new(bert)) as Arc<dyn Reranker>);
         let embedder: Arc<dyn Embedder> = Arc::new(Traced::new(or_hashing(bert)));
         let support = judge(config, &embedder);
@@ -86,6 +87,9 @@ impl Engine {
         let mut agent = RagAgent::new(traced(&index), model);
         if let Some(memory) = &memory {
             agent = agent.memory(Arc::new(memory.clone()));
+        }
+        if let Some(resolver) = resolver {
+            agent = agent.rewriter(Arc::new(resolver));
         }
         // A chat model reads and judges for itself; the extractive one cannot.
         if let (Some(judge), None) = (&support, &config.chat) {
@@ -217,6 +221,24 @@ async fn bert(config: &Config, progress: &dyn Progress, ctx: &RunContext) -> Res
     };
     let options = BertOptions::default().precision(precision);
     Ok(Some(BertEmbedder::load_with(folder, options).await?))
+}
+
+/// What makes follow-ups stand alone, if the embedding model of `config` is the one that has learnt it.
+pub(crate) async fn resolver_of(
+    config: &Config,
+    progress: &dyn Progress,
+    ctx: &RunContext,
+) -> Result<Option<QueryResolver>> {
+    resolver(bert(config, progress, ctx).await?.as_ref()).await
+}
+
+async fn resolver(bert: Option<&BertEmbedder>) -> Result<Option<QueryResolver>> {
+    let Some(bert) = bert else { return Ok(None) };
+    match QueryResolver::new(bert).await {
+        Ok(resolver) => Ok(Some(resolver)),
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Judges with all-MiniLM-L6-v2, to which the default threshold belongs.

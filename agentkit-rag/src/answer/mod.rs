@@ -24,7 +24,7 @@ mod vectors;
 
 pub use agent::RagAgent;
 pub use extractive::ExtractiveModel;
-pub use history::{CarriedWord, HistoryRewriter};
+pub use history::{CarriedWord, HistoryRewriter, QueryResolver};
 pub use support::Support;
 pub(crate) use terms::content_words;
 

@@ -101,6 +101,10 @@ impl Lexicon {
         }
     }
 
+    pub(super) fn is_english(&self) -> bool {
+        self.language == Language::English
+    }
+
     /// The words of `text` that carry meaning.
     pub(super) fn content(&self, text: &str) -> Vec<Term> {
         collect(&mut self.content.clone(), text)

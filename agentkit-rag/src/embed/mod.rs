@@ -5,5 +5,6 @@ mod bert;
 mod cached;
 
 pub(crate) use self::absent::AbsentModel;
-pub use self::bert::{BertEmbedder, BertOptions, CrossEncoder, LateInteraction, Precision};
+pub(crate) use self::bert::Marked;
+pub use self::bert::{BertEmbedder, BertOptions, CrossEncoder, LateInteraction, Precision, TermClassifier};
 pub use self::cached::CachedEmbedder;

@@ -65,6 +65,15 @@ impl RewrittenTurn {
         };
         Conversation::new(self.history.iter().enumerate().map(speak).collect())
     }
+
+    /// The same with title and section of `dialog` as topics, if one is given.
+    #[must_use]
+    pub fn conversation_in(&self, dialog: Option<&RewrittenDialog>) -> Conversation {
+        match dialog {
+            Some(dialog) => self.conversation().topics([dialog.title.as_str(), dialog.section.as_str()]),
+            None => self.conversation(),
+        }
+    }
 }
 
 /// The content words that people added to the questions of some dialogs, and those that were added for them.
@@ -112,23 +121,24 @@ impl RewritingFigures {
         for (dialog, turn) in
             dialogs.iter().flat_map(|dialog| dialog.turns.iter().map(move |turn| (dialog, turn)))
         {
-            let mut before = turn.conversation();
-            if with_topics {
-                before = before.topics([dialog.title.as_str(), dialog.section.as_str()]);
-            }
-            let own = words([&turn.question]);
-            let new =
-                |said: BTreeSet<String>| -> BTreeSet<String> { said.difference(&own).cloned().collect() };
-            let wanted = new(words([&turn.rewrite]));
-            let said = words(before.topics.iter().chain(&turn.history));
-            let added = new(words(&add(&turn.question, &before)));
-            let right = added.intersection(&wanted).count();
-            figures.wanted += wanted.len();
-            figures.reachable += wanted.intersection(&said).count();
-            figures.right += right;
-            figures.wrong += added.len() - right;
+            let before = turn.conversation_in(with_topics.then_some(dialog));
+            figures.add(turn, &before, &add(&turn.question, &before));
         }
         figures
+    }
+
+    /// Counts the words `added` to one question, given what was said before.
+    pub fn add(&mut self, turn: &RewrittenTurn, before: &Conversation, added: &[String]) {
+        let own = words([&turn.question]);
+        let new = |said: BTreeSet<String>| -> BTreeSet<String> { said.difference(&own).cloned().collect() };
+        let wanted = new(words([&turn.rewrite]));
+        let said = words(before.topics.iter().chain(&turn.history));
+        let added = new(words(added));
+        let right = added.intersection(&wanted).count();
+        self.wanted += wanted.len();
+        self.reachable += wanted.intersection(&said).count();
+        self.right += right;
+        self.wrong += added.len() - right;
     }
 
     /// Share of the words wanted that were added.

@@ -38,3 +38,5 @@ mod mixed;
 #[cfg(test)]
 mod quality;
 mod rerank;
+#[cfg(test)]
+mod resolver;

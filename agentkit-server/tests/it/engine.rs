@@ -1,6 +1,6 @@
 //! The embedded parts put together, with the real embedding model.
 
-use agentkit_core::{ErrorKind, RunContext, SearchPlan, SearchRequest, TenantScope};
+use agentkit_core::{ErrorKind, RunContext, SearchPlan, SearchRequest, SessionId, TenantScope};
 use agentkit_rag::SourceDocument;
 use agentkit_rag::models::NoProgress;
 use agentkit_server::config::{Config, EmbedderChoice};
@@ -49,4 +49,19 @@ async fn what_the_documents_do_not_answer_is_refused_with_the_nearest_passages()
     assert!(ask("At how many degrees is green tea best?").await.contains("80 degrees"));
     let refused = ask("Who painted the ceiling of the chapel with nine prophets?").await;
     assert!(refused.starts_with("The sources do not say. The nearest passages: [1]"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_follow_up_is_searched_for_with_what_it_leans_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = engine(&folder, EmbedderChoice::MinilmInt8).await.agent();
+    let scope = TenantScope::local();
+    let session = SessionId::new("s").unwrap();
+    let ask = async |question: &str| {
+        let input = agentkit_core::AgentInput::new(scope.clone(), question).session(session.clone());
+        agent.run(input, &RunContext::new()).await.unwrap().collect().await.unwrap().answer
+    };
+    assert!(ask("Was cocoa drunk cold?").await.contains("Maya"));
+    let answer = ask("With what did they spice it?").await;
+    assert!(answer.contains("chilli"), "{answer}");
 }

@@ -7,6 +7,7 @@
 //! fair chance are searched for beside the question and not in its place, so a wrong one costs little.
 
 mod question;
+mod resolver;
 mod turns;
 mod weights;
 
@@ -17,8 +18,9 @@ use agentkit_core::{
 use async_trait::async_trait;
 
 use self::question::Asked;
-use self::turns::{Place, Said};
-use self::weights::probability;
+pub use self::resolver::QueryResolver;
+use self::turns::{Candidate, Place, Said};
+use self::weights::{Known, probability};
 use super::terms::Lexicon;
 
 /// Least probability of a word that is searched for, and most words, unless told otherwise.
@@ -83,29 +85,68 @@ impl HistoryRewriter {
     /// The words to add to `question`, the most probable first.
     #[must_use]
     pub fn words(&self, question: &str, before: &Conversation) -> Vec<CarriedWord> {
-        let (said, picked) = self.pick(question, before);
-        let word = |(place, probability)| CarriedWord { text: said.text(place).to_owned(), probability };
-        picked.into_iter().map(word).collect()
+        self.pick(question, before).words()
     }
 
     /// The words to add to `question`, in the order in which they were said.
     #[must_use]
     pub fn addition(&self, question: &str, before: &Conversation) -> String {
-        let (said, picked) = self.pick(question, before);
-        said.joined(picked.into_iter().map(|(place, _)| place).collect())
+        self.pick(question, before).addition()
     }
 
-    fn pick(&self, question: &str, before: &Conversation) -> (Said, Vec<(Place, f32)>) {
-        let latest = before.user_turns().next_back().unwrap_or_default();
-        let lexicon = Lexicon::of(&format!("{question} {latest}"));
+    fn pick(&self, question: &str, before: &Conversation) -> Picked {
+        let lexicon = Lexicon::of(&sample(question, before));
         let asked = Asked::read(&lexicon, question);
         let said = Said::read(&lexicon, &asked, before);
-        let weighed = said.candidates.iter().map(|word| (word.place, probability(&word.signs, &asked)));
-        let mut picked: Vec<(Place, f32)> = weighed.filter(|(_, chance)| *chance >= self.least).collect();
-        picked.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        picked.truncate(self.most);
-        (said, picked)
+        let weigh = |word: &Candidate| (word.place, probability(&word.signs, &asked, Known::Signs));
+        let weighed = said.candidates.iter().map(weigh).collect();
+        Picked::new(said, weighed, self.least, self.most)
     }
+}
+
+/// Words of a conversation that were chosen, the most probable first.
+struct Picked {
+    said: Said,
+    words: Vec<(Place, f32)>,
+}
+
+impl Picked {
+    fn new(said: Said, mut words: Vec<(Place, f32)>, least: f32, most: usize) -> Self {
+        words.retain(|(_, chance)| *chance >= least);
+        words.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        words.truncate(most);
+        Self { said, words }
+    }
+
+    fn words(&self) -> Vec<CarriedWord> {
+        let word =
+            |&(place, probability)| CarriedWord { text: self.said.text(place).to_owned(), probability };
+        self.words.iter().map(word).collect()
+    }
+
+    /// In the order in which they were said.
+    fn addition(&self) -> String {
+        self.said.joined(self.words.iter().map(|(place, _)| *place).collect())
+    }
+}
+
+/// What shows the language of a conversation: the question and the one before it.
+fn sample(question: &str, before: &Conversation) -> String {
+    format!("{question} {}", before.user_turns().next_back().unwrap_or_default())
+}
+
+/// The question as it was asked, and with `addition`.
+fn queries(request: &SearchRequest, addition: &str) -> Vec<WeightedQuery> {
+    let own = WeightedQuery::new(request.text.as_str());
+    let extended = format!("{} {addition}", request.text);
+    if addition.is_empty() || extended.len() > MAX_QUERY_BYTES {
+        return vec![own];
+    }
+    let mut second = WeightedQuery::new(extended);
+    if request.plan.needs_embedding() {
+        second = second.plan(SearchPlan::dense());
+    }
+    vec![own, second]
 }
 
 impl Default for HistoryRewriter {
@@ -122,17 +163,7 @@ impl QueryRewriter for HistoryRewriter {
 
     async fn rewrite(&self, request: &SearchRequest, ctx: &RunContext) -> Result<Vec<WeightedQuery>> {
         ctx.check()?;
-        let own = WeightedQuery::new(request.text.as_str());
-        let addition = self.addition(&request.text, &request.conversation);
-        let extended = format!("{} {addition}", request.text);
-        if addition.is_empty() || extended.len() > MAX_QUERY_BYTES {
-            return Ok(vec![own]);
-        }
-        let mut second = WeightedQuery::new(extended);
-        if request.plan.needs_embedding() {
-            second = second.plan(SearchPlan::dense());
-        }
-        Ok(vec![own, second])
+        Ok(queries(request, &self.addition(&request.text, &request.conversation)))
     }
 }
 

@@ -17,7 +17,9 @@ const SHORT: usize = 3;
 
 /// What was said, and its words.
 pub(super) struct Said {
+    /// The turns, oldest first, and then the topics.
     texts: Vec<String>,
+    turns: usize,
     pub(super) candidates: Vec<Candidate>,
 }
 
@@ -26,15 +28,17 @@ pub(super) struct Said {
 pub(super) struct Candidate {
     /// Where it was said last.
     pub(super) place: Place,
+    /// Everywhere it was said, in order.
+    pub(super) places: Vec<Place>,
     pub(super) signs: Signs,
 }
 
 /// Bytes of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    text: usize,
-    start: usize,
-    end: usize,
+    pub(super) text: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 /// What is known of a word.
@@ -83,11 +87,22 @@ impl Said {
             words.take_turn(at, turn, &ranks);
         }
         let mut texts: Vec<String> = turns.into_iter().map(|turn| turn.text).collect();
+        let turns = texts.len();
         for (at, topic) in before.topics.iter().take(MAX_TOPICS).enumerate() {
             words.take_topic(lexicon, texts.len(), short(topic), at == 0);
             texts.push(short(topic).to_owned());
         }
-        Self { texts, candidates: words.found.into_values().collect() }
+        Self { texts, turns, candidates: words.found.into_values().collect() }
+    }
+
+    /// The turns with their numbers, oldest first.
+    pub(super) fn turns(&self) -> impl DoubleEndedIterator<Item = (usize, &str)> {
+        self.texts.iter().map(String::as_str).enumerate().take(self.turns)
+    }
+
+    /// The topics with their numbers.
+    pub(super) fn topics(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.texts.iter().map(String::as_str).enumerate().skip(self.turns)
     }
 
     /// A word as it was said.
@@ -253,8 +268,10 @@ impl Words<'_> {
 
     fn signs(&mut self, term: &str, place: Place) -> &mut Signs {
         let signs = Signs { only_exchange: self.only_exchange, ..Signs::default() };
-        let found = self.found.entry(term.to_owned()).or_insert(Candidate { place, signs });
+        let new = Candidate { place, places: Vec::new(), signs };
+        let found = self.found.entry(term.to_owned()).or_insert(new);
         found.place = place;
+        found.places.push(place);
         &mut found.signs
     }
 

@@ -4,6 +4,8 @@
 //! product and attention runs per text. No text meets another's values, so a text's vector does not depend on the
 //! batch it is in.
 
+use std::sync::Arc;
+
 use agentkit_core::{Error, Result};
 
 use super::bytes::{self, ByteRows};
@@ -42,6 +44,11 @@ struct Attention {
 impl Encoder {
     pub(super) fn new(weights: Weights, settings: Settings) -> Self {
         Self { weights, settings }
+    }
+
+    /// The embeddings of the vocabulary.
+    pub(super) fn words(&self) -> Arc<[f32]> {
+        Arc::clone(&self.weights.words)
     }
 
     fn hidden(&self) -> usize {
@@ -162,6 +169,7 @@ impl Encoder {
                 Reading::Vector => self.pool(now),
                 Reading::First => now.get(..hidden).unwrap_or(now).to_vec(),
                 Reading::Tokens => each_of_norm_1(now, hidden),
+                Reading::States => now.to_vec(),
             });
             states = later;
         }

@@ -47,6 +47,8 @@ pub(super) enum Reading {
     First,
     /// The states of all tokens, each of norm 1, one behind the other.
     Tokens,
+    /// The states of all tokens as they are.
+    States,
 }
 
 impl Text {
@@ -111,6 +113,10 @@ impl Job {
 }
 
 impl Engine {
+    pub(super) fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
     /// An engine that uses at most `threads` threads for each of queries and bulk work.
     pub(super) fn new(encoder: Encoder, threads: usize) -> Self {
         let lane = |name| Lane {

@@ -1,6 +1,8 @@
 //! Sentence embeddings by a BERT model from a folder.
 
+mod adapter;
 mod bytes;
+mod classify;
 mod config;
 mod counts;
 mod cross;
@@ -25,6 +27,8 @@ use crate::models::{ModelSpec, ModelStore, NoProgress};
 use agentkit_core::{EmbedSide, Embedder, EmbedderIdentity, Embedding, Error, Result, RunContext};
 use async_trait::async_trait;
 
+pub(crate) use self::classify::Marked;
+pub use self::classify::TermClassifier;
 pub use self::config::Precision;
 use self::config::{Pooling, Settings, missing};
 pub use self::cross::CrossEncoder;
@@ -102,6 +106,8 @@ impl BertOptions {
 }
 
 struct Shared {
+    folder: PathBuf,
+    precision: Precision,
     identity: EmbedderIdentity,
     settings: Settings,
     tokens: Tokens,
@@ -221,7 +227,7 @@ impl Shared {
             identity.name.push_str(" int8");
         }
         let engine = Arc::new(Engine::new(Encoder::new(weights, settings.clone()), threads));
-        Ok(Self { identity, settings, tokens, engine })
+        Ok(Self { folder: folder.to_owned(), precision, identity, settings, tokens, engine })
     }
 
     /// Tokenises `texts` and cuts the list where a pass is full; the order stays.

@@ -129,6 +129,25 @@ impl Tokens {
         Ok((ids, at))
     }
 
+    /// The special tokens before and behind a text.
+    pub(super) fn around(&self) -> (&[u32], &[u32]) {
+        (&self.head, &self.tail)
+    }
+
+    /// Ids of the beginning of `text` without special tokens, and which of its bytes each stands for.
+    pub(super) fn placed(&self, text: &str) -> Result<Vec<(u32, std::ops::Range<usize>)>> {
+        let Some(piece) = Pieces(text).next() else { return Ok(Vec::new()) };
+        let failed = |error| Error::internal("tokenise a text").with_source(error);
+        let encoding = self.tokenizer.encode(piece, false).map_err(failed)?;
+        let places = encoding.get_offsets().iter().map(|(start, end)| *start..*end);
+        Ok(encoding.get_ids().iter().copied().zip(places).collect())
+    }
+
+    /// Most tokens of a text, with special ones.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
     /// How many special tokens stand before and behind a text.
     pub(super) fn wrapping(&self) -> (usize, usize) {
         (self.head.len(), self.tail.len())

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use agentkit_core::{Error, ErrorKind, Result};
 use candle_core::{DType, Device, Tensor};
 
+use super::adapter::Adapter;
 use super::bytes::BytePanels;
 use super::config::{Architecture, Precision};
 use super::panels::Panels;
@@ -13,8 +15,8 @@ use super::panels::Panels;
 /// All weights a forward pass needs.
 #[derive(Debug)]
 pub(super) struct Weights {
-    /// A row a token.
-    pub(super) words: Vec<f32>,
+    /// A row a token; shared by models that differ in an adapter.
+    pub(super) words: Arc<[f32]>,
     /// A row a position; the embedding of the first token type is added in.
     pub(super) positions: Vec<f32>,
     /// What the second token type has more than the first; empty if there is none.
@@ -82,11 +84,29 @@ impl Weights {
         architecture: &Architecture,
         precision: Precision,
     ) -> Result<Self> {
-        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
-            Error::corrupt(format!("{} is damaged; fetch the model again", file.display())).with_source(error)
-        })?;
-        Reader { file, tensors, architecture, precision }.weights()
+        Reader::open(file, bytes, architecture, precision)?.weights()
     }
+
+    /// The same with what was learnt on top.
+    pub(super) fn adapted(
+        file: &Path,
+        bytes: &[u8],
+        architecture: &Architecture,
+        precision: Precision,
+        learnt: Learnt<'_>,
+    ) -> Result<Self> {
+        let mut reader = Reader::open(file, bytes, architecture, precision)?;
+        reader.learnt = Some(learnt);
+        reader.weights()
+    }
+}
+
+/// What a model has learnt on top of another.
+pub(super) struct Learnt<'a> {
+    /// What is added to the linear layers.
+    pub(super) adapter: &'a Adapter,
+    /// The embeddings of words, which are those of the other model.
+    pub(super) words: Arc<[f32]>,
 }
 
 /// The head of a classifier: what makes a score of the first token's state.
@@ -103,11 +123,8 @@ pub(super) struct Head {
 impl Head {
     /// Reads the head in the content of a safetensors `file`: of one label, which is the score, or of two, whose difference is.
     pub(super) fn new(file: &Path, bytes: &[u8], architecture: &Architecture) -> Result<Self> {
-        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
-            Error::corrupt(format!("{} is damaged; fetch the model again", file.display())).with_source(error)
-        })?;
         let hidden = architecture.hidden_size;
-        let mut reader = Reader { file, tensors, architecture, precision: Precision::Single };
+        let mut reader = Reader::open(file, bytes, architecture, Precision::Single)?;
         let pooler = reader.take("pooler.dense.weight", hidden * hidden)?;
         let pooler_bias = reader.take("pooler.dense.bias", hidden)?;
         let (rows, biases) = (reader.any("classifier.weight")?, reader.any("classifier.bias")?);
@@ -139,13 +156,29 @@ struct Reader<'a> {
     tensors: HashMap<String, Tensor>,
     architecture: &'a Architecture,
     precision: Precision,
+    learnt: Option<Learnt<'a>>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn open(
+        file: &'a Path,
+        bytes: &[u8],
+        architecture: &'a Architecture,
+        precision: Precision,
+    ) -> Result<Self> {
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|error| {
+            Error::corrupt(format!("{} is damaged; fetch the model again", file.display())).with_source(error)
+        })?;
+        Ok(Self { file, tensors, architecture, precision, learnt: None })
+    }
+
     fn weights(mut self) -> Result<Weights> {
         let &Architecture { hidden_size: hidden, vocab_size, max_position_embeddings, .. } =
             self.architecture;
-        let words = self.take("embeddings.word_embeddings.weight", vocab_size * hidden)?;
+        let words = match &self.learnt {
+            Some(learnt) => Arc::clone(&learnt.words),
+            None => self.take("embeddings.word_embeddings.weight", vocab_size * hidden)?.into(),
+        };
         let mut positions =
             self.take("embeddings.position_embeddings.weight", max_position_embeddings * hidden)?;
         let types = self.any("embeddings.token_type_embeddings.weight")?;
@@ -180,7 +213,7 @@ impl Reader<'_> {
         let scale = (self.architecture.head_size() as f32).sqrt().recip();
         let (mut columns, mut bias) = (Vec::new(), Vec::new());
         for part in ["query", "key", "value"] {
-            columns.extend(self.take(&format!("{name}.{part}.weight"), hidden * hidden)?);
+            columns.extend(self.columns(&format!("{name}.{part}"), hidden * hidden)?);
             bias.extend(self.take(&format!("{name}.{part}.bias"), hidden)?);
             if part == "query" {
                 columns.iter_mut().chain(&mut bias).for_each(|value| *value *= scale);
@@ -190,9 +223,18 @@ impl Reader<'_> {
     }
 
     fn linear(&mut self, name: &str, depth: usize, width: usize) -> Result<Linear> {
-        let columns = self.take(&format!("{name}.weight"), depth * width)?;
+        let columns = self.columns(name, depth * width)?;
         let bias = self.take(&format!("{name}.bias"), width)?;
         Linear::new(self.precision, &columns, depth, bias)
+    }
+
+    /// The weights of a linear layer, with what the adapter adds to them.
+    fn columns(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
+        let mut columns = self.take(&format!("{name}.weight"), length)?;
+        if let Some(learnt) = &self.learnt {
+            learnt.adapter.add_to(name, &mut columns)?;
+        }
+        Ok(columns)
     }
 
     /// Old models call gain and bias gamma and beta.

@@ -187,6 +187,10 @@ impl Input {
     }
 
     /// What was said before the queries; nothing unless it is named.
+    pub(super) fn has_conversations(&self) -> bool {
+        self.conversations.is_some()
+    }
+
     pub(super) fn conversations(&self) -> Result<Conversations> {
         self.conversations.as_ref().map_or_else(|| Ok(Conversations::new()), read_conversations)
     }

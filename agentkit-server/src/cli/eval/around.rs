@@ -8,21 +8,21 @@ use agentkit_core::{
     ChatModel, Error, Hyde, ModelRewriter, MultiQuery, QueryRewriter, Reranker, RerankingRetriever, Result,
     Retriever, RewritingRetriever,
 };
-use agentkit_rag::answer::HistoryRewriter;
+use agentkit_rag::answer::{HistoryRewriter, QueryResolver};
 use agentkit_rag::embed::{BertEmbedder, CrossEncoder, LateInteraction};
 use clap::{Args, ValueEnum};
 
 use crate::cli::Session;
 use crate::cli::output::Unit;
 use crate::config::Config;
-use crate::engine::chat_model;
+use crate::engine::{chat_model, resolver_of};
 
 /// What is put around the retriever.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Around {
-    /// Search for what this makes of each query; all but `history` and `none` ask the chat model of the configuration
+    /// Search for what this makes of each query; `model`, `multi-query` and `hyde` ask the chat model of the configuration
     #[arg(long, value_enum, value_name = "NAME", default_value_t)]
-    rewriter: Rewriter,
+    pub(super) rewriter: Rewriter,
     /// Order the best hits anew: `maxsim`, or the folder of a cross-encoder
     #[arg(long, value_name = "NAME")]
     rerank: Option<Rerank>,
@@ -33,9 +33,11 @@ pub(super) struct Around {
 
 /// What is made of a question.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Rewriter {
-    /// Words of the conversation, without a model
+pub(super) enum Rewriter {
+    /// Words of the conversation that the embedding model finds to be lacking, as the service searches
     #[default]
+    Resolver,
+    /// Words of the conversation by what they look like and where they stand
     History,
     /// The question as it was asked
     None,
@@ -63,13 +65,16 @@ impl FromStr for Rerank {
 }
 
 impl Around {
-    /// `retriever` with all of this around it.
+    /// `retriever` with all of this around it, asked for questions in a conversation or alone.
     pub(super) async fn put(
         &self,
         retriever: Arc<dyn Retriever>,
         session: &Session,
+        in_conversation: bool,
     ) -> Result<Arc<dyn Retriever>> {
-        let rewritten: Arc<dyn Retriever> = match self.rewriter.build(session).await? {
+        let rewriter =
+            if in_conversation || self.rewriter.rewrites_any() { self.rewriter } else { Rewriter::None };
+        let rewritten: Arc<dyn Retriever> = match rewriter.build(session).await? {
             Some(rewriter) => Arc::new(RewritingRetriever::new(retriever, rewriter)),
             None => retriever,
         };
@@ -80,8 +85,18 @@ impl Around {
 }
 
 impl Rewriter {
-    async fn build(self, session: &Session) -> Result<Option<Arc<dyn QueryRewriter>>> {
+    /// Whether it makes something of a question without a conversation.
+    fn rewrites_any(self) -> bool {
+        matches!(self, Self::MultiQuery | Self::Hyde)
+    }
+
+    /// What this stands for; without the embedding model that can read conversations `resolver` is `history`.
+    pub(super) async fn build(self, session: &Session) -> Result<Option<Arc<dyn QueryRewriter>>> {
         Ok(match self {
+            Self::Resolver => match resolver(session).await? {
+                Some(resolver) => Some(Arc::new(resolver)),
+                None => Some(Arc::new(HistoryRewriter::new())),
+            },
             Self::History => Some(Arc::new(HistoryRewriter::new())),
             Self::None => None,
             Self::Model => Some(Arc::new(ModelRewriter::new(model(session).await?))),
@@ -89,6 +104,11 @@ impl Rewriter {
             Self::Hyde => Some(Arc::new(Hyde::new(model(session).await?))),
         })
     }
+}
+
+pub(super) async fn resolver(session: &Session) -> Result<Option<QueryResolver>> {
+    let progress = session.out.progress("opening", Unit::Bytes);
+    resolver_of(&session.config, &progress, &session.ctx).await
 }
 
 async fn model(session: &Session) -> Result<Arc<dyn ChatModel>> {

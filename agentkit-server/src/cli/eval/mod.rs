@@ -36,7 +36,7 @@ pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<E
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(file) = &arguments.input.rewriting {
-        rewriting::measure(session.out, file)?;
+        rewriting::measure(&session, file, arguments.around.rewriter).await?;
         if !arguments.input.is_named() {
             return Ok(ExitCode::SUCCESS);
         }
@@ -48,7 +48,8 @@ pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<E
     if arguments.searches() {
         let target = Target::open(&session, &arguments.target, &dataset).await?;
         if arguments.measures_retrieval() {
-            let retriever = arguments.around.put(target.retriever.clone(), &session).await?;
+            let in_conversation = arguments.input.has_conversations();
+            let retriever = arguments.around.put(target.retriever.clone(), &session, in_conversation).await?;
             let options = options(&arguments, &target.scope, &metrics)?;
             report = search(&session, &*retriever, &dataset, options).await?;
         }

@@ -1,36 +1,119 @@
-//! `eval --rewriting`: how many of the words that people add to follow-ups are added without a model.
+//! `eval --rewriting`: how many of the words that people add to follow-ups are added for them.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use agentkit_core::{Conversation, Result};
-use agentkit_rag::answer::HistoryRewriter;
+use agentkit_core::{Conversation, QueryRewriter, Result, SearchRequest, TenantScope};
+use agentkit_rag::answer::{CarriedWord, HistoryRewriter, QueryResolver};
 use agentkit_rag::eval::{RewritingFigures, RewrittenDialog, read_rewritten_dialogs};
 
-use crate::cli::output::Output;
+use super::around::{Rewriter, resolver};
+use crate::cli::Session;
+use crate::cli::output::{Output, Unit};
 
-/// Least probabilities that are tried beside that of searches, which add less.
-const LEAST: [f32; 3] = [0.15, 0.25, 0.35];
+/// Least probabilities that are tried beside that of searches.
+const LEAST: [f32; 6] = [0.15, 0.25, 0.3, 0.35, 0.4, 0.45];
+
+/// What adds words.
+enum Adds {
+    Read(QueryResolver),
+    BySigns,
+    /// Whatever words are in its first query.
+    Writes(Arc<dyn QueryRewriter>),
+}
+
+impl Adds {
+    async fn by(rewriter: Rewriter, session: &Session) -> Result<Option<Self>> {
+        Ok(match rewriter {
+            Rewriter::History => Some(Self::BySigns),
+            Rewriter::Resolver => Some(resolver(session).await?.map_or(Self::BySigns, Self::Read)),
+            other => other.build(session).await?.map(Self::Writes),
+        })
+    }
+
+    /// Names of the ways in which words are chosen.
+    fn choices(&self) -> Vec<String> {
+        let by_chance = LEAST.iter().map(|least| format!("from {least}"));
+        let searched = std::iter::once("as searched for".to_owned());
+        match self {
+            Self::Read(_) | Self::BySigns => searched.chain(by_chance).collect(),
+            Self::Writes(rewriter) => vec![format!("by {}", rewriter.name())],
+        }
+    }
+
+    /// The words added to a question, by each of the choices.
+    async fn words(
+        &self,
+        question: &str,
+        before: &Conversation,
+        session: &Session,
+    ) -> Result<Vec<Vec<String>>> {
+        let (searched, all) = match self {
+            Self::BySigns => {
+                let all = HistoryRewriter::new().least(0.0).most(usize::MAX);
+                (HistoryRewriter::new().words(question, before), all.words(question, before))
+            }
+            Self::Read(resolver) => (
+                resolver.words(question, before, &session.ctx).await?,
+                resolver.clone().least(0.0).most(usize::MAX).words(question, before, &session.ctx).await?,
+            ),
+            Self::Writes(rewriter) => {
+                let request = SearchRequest::new(TenantScope::local(), question).conversation(before.clone());
+                let queries = rewriter.rewrite(&request, &session.ctx).await?;
+                return Ok(vec![queries.into_iter().take(1).map(|query| query.text).collect()]);
+            }
+        };
+        let from = |least: f32| texts(all.iter().filter(|word| word.probability >= least));
+        Ok(std::iter::once(texts(&searched)).chain(LEAST.map(from)).collect())
+    }
+}
+
+fn texts<'w>(words: impl IntoIterator<Item = &'w CarriedWord>) -> Vec<String> {
+    words.into_iter().map(|word| word.text.clone()).collect()
+}
 
 /// Counts over all dialogs, and over those that the weights were not fitted on.
-pub(super) fn measure(out: Output, file: &Path) -> Result<()> {
+pub(super) async fn measure(session: &Session, file: &Path, rewriter: Rewriter) -> Result<()> {
     let dialogs = read_rewritten_dialogs(file)?;
-    let held_out: Vec<RewrittenDialog> =
-        dialogs.iter().filter(|dialog| dialog.is_held_out()).cloned().collect();
-    for (name, dialogs) in [("all dialogs", &dialogs), ("held-out dialogs", &held_out)] {
-        for (context, with_topics) in [("history", false), ("history, title, section", true)] {
-            let searched = ("as searched for".to_owned(), HistoryRewriter::new());
-            let fewer = LEAST.map(|least| (format!("from {least}"), HistoryRewriter::new().least(least)));
-            for (which, rewriter) in std::iter::once(searched).chain(fewer) {
-                let figures = RewritingFigures::count(dialogs, with_topics, added_by(rewriter));
-                show(out, &format!("{name}, {context}, {which}"), &figures);
+    let Some(adds) = Adds::by(rewriter, session).await? else { return Ok(()) };
+    for (context, with_topics) in [("history", false), ("history, title, section", true)] {
+        let (all, held_out) = count(session, &adds, &dialogs, with_topics).await?;
+        for (name, figures) in [("all dialogs", all), ("held-out dialogs", held_out)] {
+            for (which, figures) in adds.choices().iter().zip(figures) {
+                show(session.out, &format!("{name}, {context}, {which}"), &figures);
             }
         }
     }
     Ok(())
 }
 
-fn added_by(rewriter: HistoryRewriter) -> impl Fn(&str, &Conversation) -> Vec<String> {
-    move |question, before| rewriter.words(question, before).into_iter().map(|word| word.text).collect()
+/// Figures of all dialogs and of those held out, by each of the choices.
+async fn count(
+    session: &Session,
+    adds: &Adds,
+    dialogs: &[RewrittenDialog],
+    with_topics: bool,
+) -> Result<(Vec<RewritingFigures>, Vec<RewritingFigures>)> {
+    let mut all = vec![RewritingFigures::default(); adds.choices().len()];
+    let mut held_out = all.clone();
+    let turns = dialogs.iter().flat_map(|dialog| dialog.turns.iter().map(move |turn| (dialog, turn)));
+    let progress = session.out.progress("questions", Unit::Items);
+    let total = dialogs.iter().map(|dialog| dialog.turns.len() as u64).sum();
+    for ((dialog, turn), done) in turns.zip(1..) {
+        let before = turn.conversation_in(with_topics.then_some(dialog));
+        let words = adds.words(&turn.question, &before, session).await?;
+        for (choice, words) in words.iter().enumerate() {
+            for figures in
+                [Some(&mut all), dialog.is_held_out().then_some(&mut held_out)].into_iter().flatten()
+            {
+                if let Some(figures) = figures.get_mut(choice) {
+                    figures.add(turn, &before, words);
+                }
+            }
+        }
+        progress.set(done, Some(total));
+    }
+    Ok((all, held_out))
 }
 
 fn show(out: Output, name: &str, figures: &RewritingFigures) {
