@@ -27,7 +27,7 @@ const LONGEST: usize = 128;
 
 /// Tells which words of a conversation belong to a question that leans on it.
 ///
-/// It reads with the weights of all-MiniLM-L6-v2 and 0.3 million more that come with this crate, in the numbers of the embedder
+/// It reads with the weights of all-MiniLM-L6-v2 and 0.66 million more that come with this crate, in the numbers of the embedder
 /// it is made of, and shares the embeddings of words with it. Up to 128 tokens are read, the latest turns first; a reading
 /// takes as long as the embedding of a text of that length.
 ///
