@@ -256,6 +256,10 @@ fn the_words_that_follow_ups_take_along_are_counted_without_a_data_set() {
     let first = &objects[0];
     assert_eq!(first["rewriting"], "all dialogs, history, as searched for");
     assert_eq!((&first["figures"]["wanted"], &first["figures"]["right"]), (&json!(2), &json!(2)));
+
+    let (_, code, errors) = outcome(&folder, &["--rewriting", "dialogs.jsonl", "--rewriter", "none"]);
+    assert_ne!(code, Some(0));
+    assert!(errors.contains("name another"), "{errors}");
 }
 
 #[test]

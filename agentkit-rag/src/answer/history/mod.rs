@@ -95,12 +95,32 @@ impl HistoryRewriter {
     }
 
     fn pick(&self, question: &str, before: &Conversation) -> Picked {
-        let lexicon = Lexicon::of(&sample(question, before));
-        let asked = Asked::read(&lexicon, question);
-        let said = Said::read(&lexicon, &asked, before);
+        self.choose(FollowUp::read(question, before))
+    }
+
+    fn choose(&self, FollowUp { asked, said, .. }: FollowUp) -> Picked {
         let weigh = |word: &Candidate| (word.place, probability(&word.signs, &asked, Known::Signs));
         let weighed = said.candidates.iter().map(weigh).collect();
         Picked::new(said, weighed, self.least, self.most)
+    }
+}
+
+/// A question and what was said before it.
+struct FollowUp {
+    /// What shows the language: the question and the one before it.
+    sample: String,
+    lexicon: Lexicon,
+    asked: Asked,
+    said: Said,
+}
+
+impl FollowUp {
+    fn read(question: &str, before: &Conversation) -> Self {
+        let sample = format!("{question} {}", before.user_turns().next_back().unwrap_or_default());
+        let lexicon = Lexicon::of(&sample);
+        let asked = Asked::read(&lexicon, question);
+        let said = Said::read(&lexicon, &asked, before);
+        Self { sample, lexicon, asked, said }
     }
 }
 
@@ -128,11 +148,6 @@ impl Picked {
     fn addition(&self) -> String {
         self.said.joined(self.words.iter().map(|(place, _)| *place).collect())
     }
-}
-
-/// What shows the language of a conversation: the question and the one before it.
-fn sample(question: &str, before: &Conversation) -> String {
-    format!("{question} {}", before.user_turns().next_back().unwrap_or_default())
 }
 
 /// The question as it was asked, and with `addition`.

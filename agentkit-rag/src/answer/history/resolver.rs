@@ -6,11 +6,9 @@ use std::ops::Range;
 use agentkit_core::{Conversation, QueryRewriter, Result, RunContext, SearchRequest, WeightedQuery};
 use async_trait::async_trait;
 
-use super::question::Asked;
 use super::turns::{Candidate, Place, Said};
 use super::weights::{Known, probability};
-use super::{CarriedWord, HistoryRewriter, Picked, queries, sample};
-use crate::answer::terms::Lexicon;
+use super::{CarriedWord, FollowUp, HistoryRewriter, Picked, queries};
 use crate::embed::{BertEmbedder, Marked, TermClassifier};
 
 /// Least probability of a word that is searched for, unless told otherwise.
@@ -96,12 +94,11 @@ impl QueryResolver {
     }
 
     async fn pick(&self, question: &str, before: &Conversation, ctx: &RunContext) -> Result<Picked> {
-        let lexicon = Lexicon::of(&sample(question, before));
-        let asked = Asked::read(&lexicon, question);
-        let said = Said::read(&lexicon, &asked, before);
-        if said.candidates.is_empty() || !self.can_read(&lexicon, question, before) {
-            return Ok(self.unread.pick(question, before));
+        let follow_up = FollowUp::read(question, before);
+        if follow_up.said.candidates.is_empty() || !self.can_read(&follow_up) {
+            return Ok(self.unread.choose(follow_up));
         }
+        let FollowUp { asked, said, .. } = follow_up;
         let odds = self.read(question, &said, ctx).await?;
         let known = if before.topics.is_empty() { Known::Read } else { Known::ReadWithTopics };
         let weigh = |word: &Candidate| {
@@ -113,8 +110,8 @@ impl QueryResolver {
     }
 
     /// Whether this is English, which alone was learnt from, and the model knows its words.
-    fn can_read(&self, lexicon: &Lexicon, question: &str, before: &Conversation) -> bool {
-        lexicon.is_english() && self.classifier.familiarity(&sample(question, before)) >= FAMILIAR
+    fn can_read(&self, FollowUp { lexicon, sample, .. }: &FollowUp) -> bool {
+        lexicon.is_english() && self.classifier.familiarity(sample) >= FAMILIAR
     }
 
     /// The log odds of every place that was read.

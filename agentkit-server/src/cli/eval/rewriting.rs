@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use agentkit_core::{Conversation, QueryRewriter, Result, SearchRequest, TenantScope};
+use agentkit_core::{Conversation, Error, QueryRewriter, Result, SearchRequest, TenantScope};
 use agentkit_rag::answer::{CarriedWord, HistoryRewriter, QueryResolver};
 use agentkit_rag::eval::{RewritingFigures, RewrittenDialog, read_rewritten_dialogs};
 
@@ -75,7 +75,9 @@ fn texts<'w>(words: impl IntoIterator<Item = &'w CarriedWord>) -> Vec<String> {
 /// Counts over all dialogs, and over those that the weights were not fitted on.
 pub(super) async fn measure(session: &Session, file: &Path, rewriter: Rewriter) -> Result<()> {
     let dialogs = read_rewritten_dialogs(file)?;
-    let Some(adds) = Adds::by(rewriter, session).await? else { return Ok(()) };
+    let adds = Adds::by(rewriter, session).await?;
+    let adds = adds
+        .ok_or_else(|| Error::invalid_input("--rewriter none adds no words to be counted; name another"))?;
     for (context, with_topics) in [("history", false), ("history, title, section", true)] {
         let (all, held_out) = count(session, &adds, &dialogs, with_topics).await?;
         for (name, figures) in [("all dialogs", all), ("held-out dialogs", held_out)] {
