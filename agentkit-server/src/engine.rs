@@ -382,3 +382,32 @@ fn entry(listed: DocumentSummary) -> DocumentEntry {
     let DocumentSummary { id, title, uri, bytes, source_hash, chunks, .. } = listed;
     DocumentEntry { id, title, uri, bytes, source_hash, chunks }
 }
+
+#[cfg(test)]
+mod tests {
+    use agentkit_core::SearchRequest;
+    use agentkit_core::testing::CountingEmbedder;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn erasure_reaches_the_sentences_that_the_judge_remembers() {
+        let (folder, scope, ctx) = (tempfile::tempdir().unwrap(), TenantScope::local(), RunContext::new());
+        let counting = Arc::new(CountingEmbedder::new(Arc::new(HashingEmbedder::new())));
+        let judge = Support::new(counting.clone());
+        let index = Index::open(folder.path(), Arc::new(HashingEmbedder::new())).await.unwrap();
+        let documents = IndexedDocuments { index: index.clone(), judge: Some(judge.clone()) };
+        let tea = SourceDocument::text("tea", "Green tea is best at 80 degrees. Nobody came back.").unwrap();
+        documents.upsert(&scope, vec![tea], &ctx).await.unwrap();
+        let request = SearchRequest::new(scope.clone(), "How many degrees is tea best at?");
+        let found = index.search(&request, &ctx).await.unwrap();
+        let embedded_anew = async || {
+            let before = counting.documents();
+            judge.of(&request, &found, &ctx).await.unwrap().unwrap();
+            counting.documents() - before
+        };
+        assert_eq!((embedded_anew().await, embedded_anew().await), (2, 0), "sentences are remembered");
+        let erased = documents.forget(&scope, &[DocumentId::new("tea").unwrap()], &ctx).await.unwrap();
+        assert_eq!((erased, embedded_anew().await), (1, 2), "until a document is erased");
+    }
+}

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod conformance;
+mod counting;
 mod embedder;
 mod model;
 mod reranker;
@@ -21,6 +22,7 @@ mod retriever;
 mod tool;
 mod words;
 
+pub use self::counting::CountingEmbedder;
 pub use self::embedder::HashingEmbedder;
 pub use self::model::{ScriptedModel, ScriptedTurn};
 pub use self::reranker::OverlapReranker;

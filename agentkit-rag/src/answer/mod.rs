@@ -7,8 +7,6 @@
 
 mod agent;
 mod cite;
-#[cfg(test)]
-mod counting;
 mod extractive;
 mod history;
 mod pack;

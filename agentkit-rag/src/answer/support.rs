@@ -215,14 +215,13 @@ fn cosine(a: &Embedding, b: &Embedding) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use agentkit_core::testing::HashingEmbedder;
+    use agentkit_core::testing::{CountingEmbedder, HashingEmbedder};
     use agentkit_core::{
         ChunkId, Conversation, DocumentId, Explanation, LegExplanation, Locator, Message, Metadata, Passage,
         Span, TenantScope,
     };
 
     use super::*;
-    use crate::answer::counting::Counting;
 
     const TEXT: &str = "It rained a lot. The hall was cold. Green tea is best at 80 degrees. Nobody came back. \
         The door was shut. A dog barked twice. The lamp went out. The road was long. Snow fell on the roof.";
@@ -251,7 +250,7 @@ mod tests {
 
     /// Whether it suffices, and how many sentences were embedded to know it.
     async fn judged(question: &str, cosine: f32, least: f32) -> (bool, usize) {
-        let counting = Arc::new(Counting::new(HashingEmbedder::new()));
+        let counting = Arc::new(CountingEmbedder::new(Arc::new(HashingEmbedder::new())));
         let judge = Support::new(counting.clone()).least(least);
         let suffices = judge.suffices(&asked(question), &found(cosine), &RunContext::new()).await.unwrap();
         (suffices, counting.documents())

@@ -67,14 +67,13 @@ fn key(tenant: &TenantId, sentence: &str) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use agentkit_core::testing::HashingEmbedder;
+    use agentkit_core::testing::{CountingEmbedder, HashingEmbedder};
 
     use super::*;
-    use crate::answer::counting::Counting;
 
     #[tokio::test]
     async fn a_sentence_is_embedded_once_for_each_tenant() {
-        let counting = Arc::new(Counting::new(HashingEmbedder::new()));
+        let counting = Arc::new(CountingEmbedder::new(Arc::new(HashingEmbedder::new())));
         let (vectors, ctx) = (SentenceVectors::new(counting.clone()), RunContext::new());
         let (ours, theirs) = (TenantId::new("ours").unwrap(), TenantId::new("theirs").unwrap());
         let first = vectors.of(&ours, &["One.", "Two."], &ctx).await.unwrap();

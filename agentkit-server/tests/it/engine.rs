@@ -1,7 +1,10 @@
 //! The embedded parts put together, with the real embedding model.
 
-use agentkit_core::{ErrorKind, RunContext, SearchPlan, SearchRequest, SessionId, TenantScope};
+use agentkit_core::{
+    Conversation, ErrorKind, Message, RunContext, SearchPlan, SearchRequest, SessionId, TenantScope,
+};
 use agentkit_rag::SourceDocument;
+use agentkit_rag::answer::HistoryRewriter;
 use agentkit_rag::models::NoProgress;
 use agentkit_server::config::{Config, EmbedderChoice};
 use agentkit_server::{Access, Engine};
@@ -59,9 +62,15 @@ async fn a_follow_up_is_searched_for_with_what_it_leans_on() {
     let session = SessionId::new("s").unwrap();
     let ask = async |question: &str| {
         let input = agentkit_core::AgentInput::new(scope.clone(), question).session(session.clone());
-        agent.run(input, &RunContext::new()).await.unwrap().collect().await.unwrap().answer
+        agent.run(input, &RunContext::new()).await.unwrap().collect().await.unwrap()
     };
-    assert!(ask("Was cocoa drunk cold?").await.contains("Maya"));
-    let answer = ask("With what did they spice it?").await;
-    assert!(answer.contains("chilli"), "{answer}");
+    let (first, then) = ("Was cocoa drunk cold?", "With what did they spice it?");
+    let told = ask(first).await.answer;
+    assert!(told.contains("Maya"), "{told}");
+    let answered = ask(then).await;
+    assert!(answered.answer.contains("chilli"), "{}", answered.answer);
+    let before = Conversation::new(vec![Message::user(first), Message::assistant(told)]);
+    let by_signs = HistoryRewriter::new().addition(then, &before);
+    assert!(answered.query.contains("Cocoa"), "{}", answered.query);
+    assert_ne!(answered.query, format!("{then} {by_signs}"), "the embedding model reads the conversation");
 }
