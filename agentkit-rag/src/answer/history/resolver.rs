@@ -1,9 +1,10 @@
 //! The same with a reader: the embedding model says of each word whether the question lacks it.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use agentkit_core::{Conversation, QueryRewriter, Result, RunContext, SearchRequest, WeightedQuery};
+use agentkit_core::{
+    Conversation, ErrorKind, QueryRewriter, Result, RunContext, SearchRequest, WeightedQuery,
+};
 use async_trait::async_trait;
 
 use super::turns::{Candidate, Place, Said};
@@ -20,8 +21,8 @@ const BETWEEN: &str = " . ";
 
 /// Adds to each question the words of its conversation that the embedding model, reading both, finds it to lack.
 ///
-/// Searches as [`HistoryRewriter`] does, with fewer words and better ones; where the model does not know the language, with
-/// those of a [`HistoryRewriter`]. No chat model is asked. A question in a conversation costs one more forward pass, of at
+/// Searches as [`HistoryRewriter`] does, with fewer words and better ones; where the model does not know the language or too
+/// much waits to be read, with those of a [`HistoryRewriter`]. No chat model is asked. A question in a conversation costs one more forward pass, of at
 /// most 128 tokens.
 ///
 /// # Examples
@@ -83,7 +84,7 @@ impl QueryResolver {
     /// Dropping the future stops the reading.
     ///
     /// # Errors
-    /// Unavailable if too much is being read, or stopped.
+    /// Stopped; or an internal error of the model.
     pub async fn words(
         &self,
         question: &str,
@@ -98,8 +99,11 @@ impl QueryResolver {
         if follow_up.said.candidates.is_empty() || !self.can_read(&follow_up) {
             return Ok(self.unread.choose(follow_up));
         }
+        let odds = match self.read(question, &follow_up.said, ctx).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Ok(self.unread.choose(follow_up)),
+            read => read?,
+        };
         let FollowUp { asked, said, .. } = follow_up;
-        let odds = self.read(question, &said, ctx).await?;
         let known = if before.topics.is_empty() { Known::Read } else { Known::ReadWithTopics };
         let weigh = |word: &Candidate| {
             let odds = word.places.iter().filter_map(|place| odds.get(place)).copied();
@@ -116,60 +120,53 @@ impl QueryResolver {
 
     /// The log odds of every place that was read.
     async fn read(&self, question: &str, said: &Said, ctx: &RunContext) -> Result<BTreeMap<Place, f32>> {
-        let pages = pages(said);
-        let marked = |page: &Page| {
-            let words = page.words.iter().map(|(_, range)| range.clone()).collect();
-            Marked { text: page.text.clone(), words }
-        };
-        let marked: Vec<Marked> = pages.iter().map(marked).collect();
-        let odds = self.classifier.log_odds(question, &marked, ctx).await?;
-        let places = pages.iter().flat_map(|page| &page.words).map(|(place, _)| *place);
-        let read = places.zip(odds.into_iter().flatten());
+        let pages = Pages::of(said);
+        let odds = self.classifier.log_odds(question, pages.texts, ctx).await?;
+        let read = pages.places.into_iter().zip(odds.into_iter().flatten());
         Ok(read.filter_map(|(place, odds)| Some((place, odds?))).collect())
     }
 }
 
-/// A text to be read, and its words: where they were said, and where they are in it.
-#[derive(Default)]
-struct Page {
-    text: String,
-    words: Vec<(Place, Range<usize>)>,
-}
-
-impl Page {
-    /// Goes on with a text of which these are the words.
-    fn push(&mut self, text: &str, words: &[Place]) {
-        let from = self.text.len();
-        let word = |place: &Place| (*place, from + place.start..from + place.end);
-        self.words.extend(words.iter().map(word));
-        self.text.push_str(text);
-    }
-}
-
 /// A conversation in the order in which it is read: the topics as one text, and the turns from the latest to the oldest.
-fn pages(said: &Said) -> Vec<Page> {
-    let mut words: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
-    for place in said.candidates.iter().flat_map(|word| &word.places) {
-        words.entry(place.text).or_default().push(*place);
-    }
-    for places in words.values_mut() {
-        places.sort_unstable();
-    }
-    let of_text = |text: usize| words.get(&text).map(Vec::as_slice).unwrap_or_default();
-    let mut topics = Page::default();
-    for (at, topic) in said.topics().filter(|(_, topic)| !topic.trim().is_empty()) {
-        if !topics.text.is_empty() {
-            topics.text.push_str(BETWEEN);
+#[derive(Default)]
+pub(super) struct Pages {
+    pub(super) texts: Vec<Marked>,
+    /// Where each of their words was said.
+    pub(super) places: Vec<Place>,
+}
+
+impl Pages {
+    pub(super) fn of(said: &Said) -> Self {
+        let mut words: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+        for place in said.candidates.iter().flat_map(|word| &word.places) {
+            words.entry(place.text).or_default().push(*place);
         }
-        topics.push(topic, of_text(at));
+        for places in words.values_mut() {
+            places.sort_unstable();
+        }
+        let mut pages = Self::default();
+        let mut topics = Marked::default();
+        for (at, topic) in said.topics().filter(|(_, topic)| !topic.trim().is_empty()) {
+            if !topics.text.is_empty() {
+                topics.text.push_str(BETWEEN);
+            }
+            pages.mark(&mut topics, topic, words.remove(&at));
+        }
+        pages.texts.push(topics);
+        for (at, turn) in said.turns().rev() {
+            let mut page = Marked::default();
+            pages.mark(&mut page, turn, words.remove(&at));
+            pages.texts.push(page);
+        }
+        pages
     }
-    let mut pages = vec![topics];
-    for (at, turn) in said.turns().rev() {
-        let mut page = Page::default();
-        page.push(turn, of_text(at));
-        pages.push(page);
+
+    /// Goes on in `page` with a text that has these words.
+    fn mark(&mut self, page: &mut Marked, text: &str, words: Option<Vec<Place>>) {
+        let words = words.unwrap_or_default();
+        page.push(text, words.iter().map(|place| place.start..place.end));
+        self.places.extend(words);
     }
-    pages
 }
 
 #[async_trait]

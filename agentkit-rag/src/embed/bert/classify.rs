@@ -14,8 +14,9 @@ use agentkit_core::{Embedder, Error, ErrorKind, Result, RunContext};
 use super::adapter::Adapter;
 use super::encoder::Encoder;
 use super::engine::{Engine, Reading, Text};
+use super::tokens::Beginning;
 use super::weights::{Learnt, Weights};
-use super::{BertEmbedder, WEIGHTS, read};
+use super::{BertEmbedder, INLINE_BYTES, WEIGHTS, read};
 
 /// What was learnt, and the hash of the weights it was learnt for: those of all-MiniLM-L6-v2.
 const ADAPTER: &[u8] = include_bytes!("terms.safetensors");
@@ -46,10 +47,19 @@ struct Shared {
 }
 
 /// A text and where its words are, in bytes, in order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Marked {
     pub(crate) text: String,
     pub(crate) words: Vec<Range<usize>>,
+}
+
+impl Marked {
+    /// Goes on with a text in which these are the words.
+    pub(crate) fn push(&mut self, text: &str, words: impl IntoIterator<Item = Range<usize>>) {
+        let from = self.text.len();
+        self.words.extend(words.into_iter().map(|word| from + word.start..from + word.end));
+        self.text.push_str(text);
+    }
 }
 
 /// The ids of what is read, and for each which word of which text it is part of.
@@ -95,13 +105,13 @@ impl TermClassifier {
     pub(crate) async fn log_odds(
         &self,
         question: &str,
-        texts: &[Marked],
+        texts: Vec<Marked>,
         ctx: &RunContext,
     ) -> Result<Vec<Vec<Option<f32>>>> {
-        let page = self.shared.page(question, texts, ctx)?;
+        let mut odds: Vec<_> = texts.iter().map(|text| vec![None; text.words.len()]).collect();
+        let page = self.page(question, texts, ctx).await?;
         let text = Text::single(page.ids, Reading::States);
         let states = self.shared.engine.run(vec![text], ctx).await?.into_iter().next().unwrap_or_default();
-        let mut odds: Vec<_> = texts.iter().map(|text| vec![None; text.words.len()]).collect();
         let tokens = page.words.iter().zip(states.chunks_exact(self.shared.head.len().max(1)));
         for (word, state) in tokens {
             let place = word.and_then(|(text, word)| odds.get_mut(text)?.get_mut(word));
@@ -111,6 +121,15 @@ impl TermClassifier {
             }
         }
         Ok(odds)
+    }
+
+    async fn page(&self, question: &str, texts: Vec<Marked>, ctx: &RunContext) -> Result<Page> {
+        let bytes = question.len() + texts.iter().map(|text| text.text.len()).sum::<usize>();
+        if bytes <= INLINE_BYTES {
+            return self.shared.page(question, &texts, ctx);
+        }
+        let (shared, question) = (Arc::clone(&self.shared), question.to_owned());
+        ctx.run_blocking(move |ctx| shared.page(&question, &texts, ctx)).await
     }
 }
 
@@ -144,7 +163,7 @@ impl Shared {
         let (head, tail) = tokens.around();
         let mut page = Page { ids: Vec::new(), words: Vec::new(), longest: LONGEST.min(tokens.longest()) };
         page.put(head);
-        for (id, _) in tokens.placed(question)? {
+        for (id, _) in tokens.beginning(question).iter().flat_map(Beginning::placed) {
             page.push(id, None);
         }
         page.put(tail);
@@ -154,7 +173,7 @@ impl Shared {
                 break;
             }
             let mut words = text.words.iter().enumerate().peekable();
-            for (id, place) in tokens.placed(&text.text)? {
+            for (id, place) in tokens.beginning(&text.text).iter().flat_map(Beginning::placed) {
                 while words.next_if(|(_, word)| word.end <= place.start).is_some() {}
                 let inside =
                     |(_, word): &&(usize, &Range<usize>)| word.start <= place.start && place.end <= word.end;
@@ -234,7 +253,7 @@ mod tests {
                 words: read.words.iter().map(|(start, end)| *start..*end).collect(),
             };
             let texts: Vec<Marked> = case.texts.iter().map(marked).collect();
-            let odds = classifier.log_odds(&case.question, &texts, &RunContext::new()).await.unwrap();
+            let odds = classifier.log_odds(&case.question, texts, &RunContext::new()).await.unwrap();
             let pairs = case.texts.iter().flat_map(|read| &read.log_odds).zip(odds.iter().flatten());
             for (expected, got) in pairs {
                 assert_eq!(expected.is_some(), got.is_some(), "{}", case.question);
@@ -256,17 +275,17 @@ mod tests {
     async fn odd_texts_are_read_without_harm() {
         let classifier = classifier(Precision::Int8).await;
         let long = "x".repeat(100_000);
-        let wrong = Marked { text: "ab".into(), words: vec![0..1, 0..9, 5..6] };
-        for texts in [
-            vec![],
-            vec![Marked::default()],
-            vec![wrong],
-            vec![Marked { text: long, words: vec![0..1, 2..9] }],
-        ] {
-            for question in ["", "?", &"why ".repeat(5_000)] {
-                let odds = classifier.log_odds(question, &texts, &RunContext::new()).await.unwrap();
-                let counts: Vec<_> = odds.iter().map(Vec::len).collect();
-                assert_eq!(counts, texts.iter().map(|text| text.words.len()).collect::<Vec<_>>());
+        let marked = |text: &str, words: &[Range<usize>]| Marked { text: text.into(), words: words.to_vec() };
+        for question in ["", "?", &"why ".repeat(5_000)] {
+            for texts in [
+                vec![],
+                vec![Marked::default()],
+                vec![marked("ab", &[0..1, 0..9, 5..6])],
+                vec![marked(&long, &[0..1, 2..9])],
+            ] {
+                let expected: Vec<_> = texts.iter().map(|text| text.words.len()).collect();
+                let odds = classifier.log_odds(question, texts, &RunContext::new()).await.unwrap();
+                assert_eq!(odds.iter().map(Vec::len).collect::<Vec<_>>(), expected);
             }
         }
     }

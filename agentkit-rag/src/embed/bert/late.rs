@@ -57,10 +57,10 @@ impl LateInteraction {
 impl Shared {
     /// Takes the vectors of the special tokens off.
     fn strip(&self, state: &mut Vec<f32>) {
-        let (head, tail) = self.tokens.wrapping();
+        let (head, tail) = self.tokens.around();
         let hidden = self.settings.architecture.hidden_size;
-        state.truncate(state.len().saturating_sub(tail * hidden));
-        state.drain(..(head * hidden).min(state.len()));
+        state.truncate(state.len().saturating_sub(tail.len() * hidden));
+        state.drain(..(head.len() * hidden).min(state.len()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Text to token ids, in time and memory bounded by what is needed of a long text.
 
+use std::ops::Range;
 use std::path::Path;
 
 use agentkit_core::{Error, ErrorKind, Result, RunContext};
@@ -49,6 +50,12 @@ pub(super) struct Token<'t> {
 }
 
 impl<'t> Beginning<'t> {
+    /// Their ids, and which bytes of the text each stands for.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (u32, Range<usize>)> {
+        let places = self.encoding.get_offsets().iter().map(|(start, end)| *start..*end);
+        self.encoding.get_ids().iter().copied().zip(places)
+    }
+
     pub(super) fn tokens(&self) -> impl Iterator<Item = Token<'t>> {
         let encoding = &self.encoding;
         let parts = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
@@ -134,23 +141,9 @@ impl Tokens {
         (&self.head, &self.tail)
     }
 
-    /// Ids of the beginning of `text` without special tokens, and which of its bytes each stands for.
-    pub(super) fn placed(&self, text: &str) -> Result<Vec<(u32, std::ops::Range<usize>)>> {
-        let Some(piece) = Pieces(text).next() else { return Ok(Vec::new()) };
-        let failed = |error| Error::internal("tokenise a text").with_source(error);
-        let encoding = self.tokenizer.encode(piece, false).map_err(failed)?;
-        let places = encoding.get_offsets().iter().map(|(start, end)| *start..*end);
-        Ok(encoding.get_ids().iter().copied().zip(places).collect())
-    }
-
     /// Most tokens of a text, with special ones.
     pub(super) fn longest(&self) -> usize {
         self.longest
-    }
-
-    /// How many special tokens stand before and behind a text.
-    pub(super) fn wrapping(&self) -> (usize, usize) {
-        (self.head.len(), self.tail.len())
     }
 
     /// Ids of `text` without special tokens, at most `room`.
@@ -184,7 +177,7 @@ impl Tokens {
         self.ids(piece).map_or(piece.len() / 4, |encoding| encoding.len())
     }
 
-    /// The first part of `text` as tokens with their places, and which of them stand for what is unknown.
+    /// The first part of `text` as tokens, without special ones. `None` if it is empty or the tokenizer fails.
     pub(super) fn beginning<'t>(&self, text: &'t str) -> Option<Beginning<'t>> {
         let piece = Pieces(text).next()?;
         let encoding = self.tokenizer.encode(piece, false).ok()?;
