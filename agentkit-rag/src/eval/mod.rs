@@ -40,7 +40,9 @@ pub use options::{EvalOptions, NamedPlan, Progress};
 pub use queries::{Query, read_queries};
 pub use questions::{Question, read_questions};
 pub use report::{Latency, Report, RunReport};
-pub use rewriting::{RewritingFigures, RewrittenDialog, RewrittenTurn, read_rewritten_dialogs};
+pub use rewriting::{
+    RewritingFigures, RewritingRates, RewrittenDialog, RewrittenTurn, read_rewritten_dialogs,
+};
 pub use run::{Ranked, Run};
 pub use scores::Scores;
 pub use spans::{SpanOptions, SpanQuestion, SpanReport, SpanScores, SpanSet, evaluate_spans};

@@ -1,12 +1,14 @@
 //! How many of the words that people add to a follow-up a rewriter adds as well.
 
 use std::collections::BTreeSet;
+use std::iter::Sum;
 use std::path::Path;
 
 use agentkit_core::{Conversation, Message, Result};
 use serde::{Deserialize, Serialize};
 
 use super::records::Records;
+use super::stats::{Interval, Resampling};
 use crate::answer::content_words;
 
 /// A dialog whose questions were written out in full by people, as in CANARD.
@@ -90,6 +92,18 @@ pub struct RewritingFigures {
     pub wrong: usize,
 }
 
+/// [`RewritingFigures`] as rates, each with its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RewritingRates {
+    /// See [`RewritingFigures::recall`].
+    pub recall: Interval,
+    /// See [`RewritingFigures::recall_of_reachable`].
+    pub recall_of_reachable: Interval,
+    /// See [`RewritingFigures::wrong_per_right`].
+    pub wrong_per_right: Interval,
+}
+
 impl RewritingFigures {
     /// Counts the words that `add` adds to every question of `dialogs`, given what was said before, with title and
     /// section as topics if `with_topics`. Each word counts once a question, by its stem.
@@ -141,6 +155,20 @@ impl RewritingFigures {
         self.wrong += added.len() - right;
     }
 
+    /// Those of several dialogs as rates over their words, with intervals by drawing whole dialogs.
+    #[must_use]
+    pub fn rates(dialogs: &[Self], resampling: &Resampling) -> RewritingRates {
+        let rate = |part: fn(&Self) -> usize, whole: fn(&Self) -> usize| {
+            let counts: Vec<_> = dialogs.iter().map(|one| (count(part(one)), count(whole(one)))).collect();
+            resampling.ratio(&counts)
+        };
+        RewritingRates {
+            recall: rate(|one| one.right, |one| one.wanted),
+            recall_of_reachable: rate(|one| one.right, |one| one.reachable),
+            wrong_per_right: rate(|one| one.wrong, |one| one.right),
+        }
+    }
+
     /// Share of the words wanted that were added.
     #[must_use]
     pub fn recall(&self) -> f64 {
@@ -166,12 +194,27 @@ impl RewritingFigures {
     }
 }
 
+impl Sum for RewritingFigures {
+    fn sum<I: Iterator<Item = Self>>(figures: I) -> Self {
+        figures.fold(Self::default(), |sum, one| Self {
+            wanted: sum.wanted + one.wanted,
+            reachable: sum.reachable + one.reachable,
+            right: sum.right + one.right,
+            wrong: sum.wrong + one.wrong,
+        })
+    }
+}
+
 fn words<'t>(texts: impl IntoIterator<Item = &'t String>) -> BTreeSet<String> {
     texts.into_iter().flat_map(|text| content_words(text)).collect()
 }
 
 /// 0 where there is nothing to share.
-#[expect(clippy::cast_precision_loss, reason = "counts of words stay far below 2^52")]
 fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 { 0.0 } else { count(part) / count(whole) }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of words stay far below 2^52")]
+fn count(words: usize) -> f64 {
+    words as f64
 }

@@ -3,8 +3,6 @@
 use agentkit_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::scores::mean;
-
 /// Differences of means closer than this are the same: sums in another order.
 const ROUNDING: f64 = 1e-12;
 
@@ -39,10 +37,10 @@ impl Default for Resampling {
     }
 }
 
-/// A mean with the interval that covers most of what the mean could have been on other queries of the kind.
+/// A mean or a rate with the interval that covers most of what it could have been on other queries of the kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The mean.
+    /// The mean, or the rate.
     pub mean: f64,
     /// The interval's lower end.
     pub low: f64,
@@ -83,16 +81,38 @@ impl Resampling {
     /// Sakai, SIGIR 2006). Zeros for no values.
     #[must_use]
     pub fn interval(&self, values: &[f64]) -> Interval {
-        if values.is_empty() {
+        let counted: Vec<(f64, f64)> = values.iter().map(|value| (*value, 1.0)).collect();
+        self.ratio(&counted)
+    }
+
+    /// The sum of the first of each pair over the sum of the second, and its interval by drawing whole pairs: a rate over groups
+    /// of unequal size, such as dialogs and their words. Zeros for no pairs, and 0 where nothing is to be divided by.
+    ///
+    /// # Examples
+    /// ```
+    /// use agentkit_rag::eval::Resampling;
+    ///
+    /// let hits_of_words = [(1.0, 2.0), (3.0, 4.0), (0.0, 2.0)];
+    /// let rate = Resampling::default().ratio(&hits_of_words);
+    /// assert_eq!(rate.mean, 0.5);
+    /// assert!(rate.low < 0.5 && 0.5 < rate.high);
+    /// ```
+    #[must_use]
+    pub fn ratio(&self, pairs: &[(f64, f64)]) -> Interval {
+        if pairs.is_empty() {
             return Interval::default();
         }
         let mut random = fastrand::Rng::with_seed(self.seed);
-        let mut draw = || values.get(random.usize(..values.len())).copied().unwrap_or_default();
-        let mut means: Vec<f64> =
-            (0..self.rounds).map(|_| average((0..values.len()).map(|_| draw()), values.len())).collect();
-        means.sort_unstable_by(f64::total_cmp);
+        let mut draw = || pairs.get(random.usize(..pairs.len())).copied().unwrap_or_default();
+        let mut ratios: Vec<f64> =
+            (0..self.rounds).map(|_| ratio_of_sums((0..pairs.len()).map(|_| draw()))).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
         let outside = (1.0 - self.level.clamp(0.0, 1.0)) / 2.0;
-        Interval { mean: mean(values), low: quantile(&means, outside), high: quantile(&means, 1.0 - outside) }
+        Interval {
+            mean: ratio_of_sums(pairs.iter().copied()),
+            low: quantile(&ratios, outside),
+            high: quantile(&ratios, 1.0 - outside),
+        }
     }
 
     /// Compares paired values by Fisher's randomisation test, two-sided on the difference of means (Smucker, Allan
@@ -140,9 +160,9 @@ fn signed_sum(differences: &[f64], mut turned: impl FnMut(usize) -> bool) -> f64
     differences.iter().enumerate().map(|(pair, d)| if turned(pair) { -d } else { *d }).sum()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of queries stay far below 2^52")]
-fn average(values: impl Iterator<Item = f64>, count: usize) -> f64 {
-    values.sum::<f64>() / count as f64
+fn ratio_of_sums(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (part, whole) = pairs.fold((0.0, 0.0), |(part, whole), pair| (part + pair.0, whole + pair.1));
+    if whole == 0.0 { 0.0 } else { part / whole }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "rounds are at most 2^32")]
@@ -204,6 +224,7 @@ mod tests {
         assert!((few.high - few.mean - half_width).abs() < 0.05 * half_width, "{few:?}");
         assert!(((few.high - few.low) / (many.high - many.low) - 10.0).abs() < 0.5, "{many:?}");
         assert_eq!(resampling.interval(&[]), Interval::default());
+        assert_eq!(resampling.ratio(&[(1.0, 0.0); 3]), Interval::default());
         assert_eq!(resampling.interval(&[0.5; 9]), Interval { mean: 0.5, low: 0.5, high: 0.5 });
     }
 

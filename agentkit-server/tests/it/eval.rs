@@ -256,6 +256,8 @@ fn the_words_that_follow_ups_take_along_are_counted_without_a_data_set() {
     let first = &objects[0];
     assert_eq!(first["rewriting"], "all dialogs, history, as searched for");
     assert_eq!((&first["figures"]["wanted"], &first["figures"]["right"]), (&json!(2), &json!(2)));
+    assert_eq!(first["rates"]["recall"], json!({"mean": 1.0, "low": 1.0, "high": 1.0}));
+    assert_eq!(first["rewriter"], "history", "the hashing embedder cannot read conversations");
 
     let (_, code, errors) = outcome(&folder, &["--rewriting", "dialogs.jsonl", "--rewriter", "none"]);
     assert_ne!(code, Some(0));

@@ -35,15 +35,16 @@ pub(super) async fn run(session: Session, arguments: Box<Arguments>) -> Result<E
         chunking::run(&session, folder, cut, &arguments.method).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    let resampling = Resampling::default().seed(arguments.method.seed);
     if let Some(file) = &arguments.input.rewriting {
-        rewriting::measure(&session, file, arguments.around.rewriter).await?;
+        rewriting::measure(&session, file, arguments.around.rewriter, &resampling).await?;
         if !arguments.input.is_named() {
             return Ok(ExitCode::SUCCESS);
         }
     }
     let dataset = arguments.input.dataset()?;
     let questions = if arguments.answers { arguments.input.questions()? } else { Vec::new() };
-    let mut report = Report::new(Resampling::default().seed(arguments.method.seed));
+    let mut report = Report::new(resampling);
     let metrics = metrics(&arguments);
     if arguments.searches() {
         let target = Target::open(&session, &arguments.target, &dataset).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agentkit_core::{Conversation, Error, QueryRewriter, Result, SearchRequest, TenantScope};
 use agentkit_rag::answer::{CarriedWord, HistoryRewriter, QueryResolver};
-use agentkit_rag::eval::{RewritingFigures, RewrittenDialog, read_rewritten_dialogs};
+use agentkit_rag::eval::{Interval, Resampling, RewritingFigures, RewrittenDialog, read_rewritten_dialogs};
 
 use super::around::{Rewriter, resolver};
 use crate::cli::Session;
@@ -29,6 +29,14 @@ impl Adds {
             Rewriter::Resolver => Some(resolver(session).await?.map_or(Self::BySigns, Self::Read)),
             other => other.build(session).await?.map(Self::Writes),
         })
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Read(resolver) => resolver.name(),
+            Self::BySigns => "history",
+            Self::Writes(rewriter) => rewriter.name(),
+        }
     }
 
     /// Names of the ways in which words are chosen.
@@ -73,58 +81,67 @@ fn texts<'w>(words: impl IntoIterator<Item = &'w CarriedWord>) -> Vec<String> {
 }
 
 /// Counts over all dialogs, and over those that the weights were not fitted on.
-pub(super) async fn measure(session: &Session, file: &Path, rewriter: Rewriter) -> Result<()> {
+pub(super) async fn measure(
+    session: &Session,
+    file: &Path,
+    rewriter: Rewriter,
+    resampling: &Resampling,
+) -> Result<()> {
     let dialogs = read_rewritten_dialogs(file)?;
     let adds = Adds::by(rewriter, session).await?;
     let adds = adds
         .ok_or_else(|| Error::invalid_input("--rewriter none adds no words to be counted; name another"))?;
+    session.out.note(format_args!("words are added by {}", adds.name()));
     for (context, with_topics) in [("history", false), ("history, title, section", true)] {
-        let (all, held_out) = count(session, &adds, &dialogs, with_topics).await?;
-        for (name, figures) in [("all dialogs", all), ("held-out dialogs", held_out)] {
-            for (which, figures) in adds.choices().iter().zip(figures) {
-                show(session.out, &format!("{name}, {context}, {which}"), &figures);
+        let counted = count(session, &adds, &dialogs, with_topics).await?;
+        for (group, only_held_out) in [("all dialogs", false), ("held-out dialogs", true)] {
+            for (at, which) in adds.choices().iter().enumerate() {
+                let of_group = dialogs.iter().zip(&counted);
+                let of_group = of_group.filter(|(dialog, _)| !only_held_out || dialog.is_held_out());
+                let figures: Vec<_> = of_group.filter_map(|(_, figures)| figures.get(at).copied()).collect();
+                show(session.out, &format!("{group}, {context}, {which}"), &adds, &figures, resampling);
             }
         }
     }
     Ok(())
 }
 
-/// Figures of all dialogs and of those held out, by each of the choices.
+/// Figures of each dialog, by each of the choices.
 async fn count(
     session: &Session,
     adds: &Adds,
     dialogs: &[RewrittenDialog],
     with_topics: bool,
-) -> Result<(Vec<RewritingFigures>, Vec<RewritingFigures>)> {
-    let mut all = vec![RewritingFigures::default(); adds.choices().len()];
-    let mut held_out = all.clone();
-    let turns = dialogs.iter().flat_map(|dialog| dialog.turns.iter().map(move |turn| (dialog, turn)));
+) -> Result<Vec<Vec<RewritingFigures>>> {
     let progress = session.out.progress("questions", Unit::Items);
     let total = dialogs.iter().map(|dialog| dialog.turns.len() as u64).sum();
-    for ((dialog, turn), done) in turns.zip(1..) {
-        let before = turn.conversation_in(with_topics.then_some(dialog));
-        let words = adds.words(&turn.question, &before, session).await?;
-        for (choice, words) in words.iter().enumerate() {
-            for figures in
-                [Some(&mut all), dialog.is_held_out().then_some(&mut held_out)].into_iter().flatten()
-            {
-                if let Some(figures) = figures.get_mut(choice) {
-                    figures.add(turn, &before, words);
-                }
-            }
+    let (mut counted, mut done) = (Vec::new(), 0);
+    for dialog in dialogs {
+        let mut figures = vec![RewritingFigures::default(); adds.choices().len()];
+        for turn in &dialog.turns {
+            let before = turn.conversation_in(with_topics.then_some(dialog));
+            let words = adds.words(&turn.question, &before, session).await?;
+            figures.iter_mut().zip(&words).for_each(|(figures, words)| figures.add(turn, &before, words));
+            done += 1;
+            progress.set(done, Some(total));
         }
-        progress.set(done, Some(total));
+        counted.push(figures);
     }
-    Ok((all, held_out))
+    Ok(counted)
 }
 
-fn show(out: Output, name: &str, figures: &RewritingFigures) {
-    out.object(&serde_json::json!({ "rewriting": name, "figures": figures }));
+fn show(out: Output, name: &str, adds: &Adds, dialogs: &[RewritingFigures], resampling: &Resampling) {
+    let figures: RewritingFigures = dialogs.iter().copied().sum();
+    let rates = RewritingFigures::rates(dialogs, resampling);
+    out.object(&serde_json::json!({
+        "rewriting": name, "rewriter": adds.name(), "figures": figures, "rates": rates,
+    }));
+    let shown = |rate: Interval| format!("{:.3} [{:.3}, {:.3}]", rate.mean, rate.low, rate.high);
     out.line(format_args!(
-        "{name:<60} {:.3} of all, {:.3} of those that can be reached ({:.3} of all), {:.2} wrong for each right",
-        figures.recall(),
-        figures.recall_of_reachable(),
+        "{name:<60} {} of all, {} of those that can be reached ({:.3} of all), {} wrong for each right",
+        shown(rates.recall),
+        shown(rates.recall_of_reachable),
         figures.ceiling(),
-        figures.wrong_per_right()
+        shown(rates.wrong_per_right)
     ));
 }
