@@ -23,6 +23,8 @@ pub mod config;
 mod documents;
 mod embedded;
 mod engine;
+#[cfg(doctest)]
+mod guides;
 mod holder;
 pub mod http;
 pub mod identity;

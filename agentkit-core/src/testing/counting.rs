@@ -37,13 +37,13 @@ impl CountingEmbedder {
         Self { inner, queries: AtomicUsize::default(), documents: AtomicUsize::default() }
     }
 
-    /// Texts embedded as queries so far.
+    /// Texts given to be embedded as queries so far.
     #[must_use]
     pub fn queries(&self) -> usize {
         self.queries.load(Ordering::Relaxed)
     }
 
-    /// Texts embedded as documents so far.
+    /// Texts given to be embedded as documents so far.
     #[must_use]
     pub fn documents(&self) -> usize {
         self.documents.load(Ordering::Relaxed)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use agentkit_core::testing::conformance::{self, AgentFixture};
 use agentkit_core::testing::{
-    EchoTool, HashingEmbedder, MemoryRetriever, OverlapReranker, ScriptedModel, ScriptedTurn, WindowMemory,
+    CountingEmbedder, EchoTool, HashingEmbedder, MemoryRetriever, OverlapReranker, ScriptedModel,
+    ScriptedTurn, WindowMemory,
 };
 use agentkit_core::{
     ChatEvent, FinishReason, Fusion, ModelInfo, PassageCitation, Retriever, RunContext, SearchPlan,
@@ -40,6 +41,7 @@ async fn hashing_embedders_conform() {
     conformance::embedder(&HashingEmbedder::new()).await;
     conformance::embedder(&HashingEmbedder::with_dimension(1)).await;
     conformance::embedder(&HashingEmbedder::with_dimension(384).named("other")).await;
+    conformance::embedder(&CountingEmbedder::new(Arc::new(HashingEmbedder::new()))).await;
 }
 
 #[tokio::test]

@@ -104,6 +104,14 @@ fn the_library_example_of_the_readme_is_the_one_that_is_compiled() {
 }
 
 #[test]
+fn the_snippets_of_every_guide_are_compiled() {
+    let workspace = Workspace::read();
+    none(&docs::guides(&workspace.all, &workspace.text("agentkit-server/src/guides.rs")));
+    let guide = file("docs/guide/a.md", "```rust,no_run\nf();\n```\n");
+    caught(&docs::guides(&[guide], "#[doc = include_str!(\"../../docs/guide/b.md\")]"), "docs/guide/a.md");
+}
+
+#[test]
 fn environment_names_in_code_and_documentation_are_the_same() {
     let workspace = Workspace::read();
     none(&docs::environment(&workspace.all));

@@ -91,6 +91,18 @@ pub(super) fn example(page: &str, program: &str) -> Vec<String> {
     }
 }
 
+/// Guides with Rust in them that `compiled` does not include.
+pub(super) fn guides(files: &[TextFile], compiled: &str) -> Vec<String> {
+    let has_rust = |file: &&TextFile| file.path.starts_with("docs/guide/") && file.text.contains("```rust");
+    let left_out = |file: &&TextFile| !compiled.contains(&format!("{}\"", file.path));
+    files
+        .iter()
+        .filter(has_rust)
+        .filter(left_out)
+        .map(|file| format!("{} is not compiled", file.path))
+        .collect()
+}
+
 /// Variables that only the code or only the documentation names.
 pub(super) fn environment(files: &[TextFile]) -> Vec<String> {
     let (mut used, mut known, mut documented) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
