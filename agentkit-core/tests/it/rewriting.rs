@@ -117,6 +117,17 @@ async fn a_score_is_the_sum_of_what_the_queries_contributed() {
 }
 
 #[tokio::test]
+async fn fewer_hits_of_each_query_can_be_fused() {
+    let queries = vec![WeightedQuery::new("tea degrees"), WeightedQuery::new("kettle degrees")];
+    let retriever = RewritingRetriever::new(documents(), Arc::new(Fixed(queries)));
+    let (one, ctx) = (request("anything").top_k(1), RunContext::new());
+    let found = retriever.search(&one, &ctx).await.unwrap();
+    assert_eq!(found.hits[0].explanation.queries.len(), 2, "each has it among its first hundred");
+    let found = retriever.candidates(1).search(&one, &ctx).await.unwrap();
+    assert_eq!((found.hits.len(), found.hits[0].explanation.queries.len()), (1, 1));
+}
+
+#[tokio::test]
 async fn if_rewriting_fails_the_question_is_searched_for_as_it_was_asked() {
     let failing = || ScriptedModel::new([ScriptedTurn::refuse(Error::internal("out of order"))]);
     let silent = ScriptedModel::saying("  ");

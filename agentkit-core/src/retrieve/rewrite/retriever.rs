@@ -14,7 +14,7 @@ use crate::retrieve::{Conversation, Expansion, Hit, MAX_TOP_K, Retriever, Search
 
 /// Most queries one question may become.
 const MAX_QUERIES: usize = 16;
-/// Hits of each of several queries that are fused, at least.
+/// Hits of each of several queries that are fused, at least, unless told otherwise.
 const CANDIDATES: usize = 100;
 
 /// Searches for what a [`QueryRewriter`] makes of each question.
@@ -52,13 +52,22 @@ const CANDIDATES: usize = 100;
 pub struct RewritingRetriever {
     retriever: Arc<dyn Retriever>,
     rewriter: Arc<dyn QueryRewriter>,
+    candidates: usize,
 }
 
 impl RewritingRetriever {
     /// Searches in `retriever` for what `rewriter` makes of each question.
     #[must_use]
     pub fn new(retriever: Arc<dyn Retriever>, rewriter: Arc<dyn QueryRewriter>) -> Self {
-        Self { retriever, rewriter }
+        Self { retriever, rewriter, candidates: CANDIDATES }
+    }
+
+    /// Fuses at least this many hits of each of several queries; 100 unless set. Fewer cost less, and are enough for who reads
+    /// only the best; pages beyond them are of another ranking.
+    #[must_use]
+    pub fn candidates(mut self, hits: usize) -> Self {
+        self.candidates = hits;
+        self
     }
 
     async fn queries(&self, request: &SearchRequest, ctx: &RunContext) -> Result<Vec<WeightedQuery>> {
@@ -108,7 +117,7 @@ impl Retriever for RewritingRetriever {
             }
             if several {
                 one.offset = 0;
-                one.top_k = (request.offset + request.top_k).clamp(CANDIDATES, MAX_TOP_K);
+                one.top_k = (request.offset + request.top_k).max(self.candidates).min(MAX_TOP_K);
             }
             self.one(one, ctx)
         };
