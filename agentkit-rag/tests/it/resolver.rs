@@ -5,7 +5,6 @@ use agentkit_core::{
 };
 use agentkit_rag::answer::{HistoryRewriter, QueryResolver};
 use agentkit_rag::embed::BertEmbedder;
-use futures_util::future::join_all;
 
 async fn resolver() -> QueryResolver {
     QueryResolver::new(&BertEmbedder::minilm().await.unwrap()).await.unwrap()
@@ -64,19 +63,6 @@ async fn it_is_searched_for_as_by_the_signs() {
     assert_eq!(hybrid, [own.clone(), second.clone().plan(SearchPlan::dense())]);
     assert_eq!(ask(turns, SearchPlan::lexical()).await, [own.clone(), second]);
     assert_eq!(ask(Conversation::default(), SearchPlan::hybrid()).await, [own]);
-}
-
-/// More at once than may wait in front of the model.
-#[tokio::test]
-async fn where_too_much_waits_to_be_read_the_signs_are_left() {
-    let resolver = resolver().await;
-    let (question, before) = ("Where was he born?", before(&["Who was Josh Norman?"]));
-    let signs = HistoryRewriter::new().words(question, &before);
-    let ctx = RunContext::new();
-    let found = join_all((0..5_000).map(|_| resolver.words(question, &before, &ctx))).await;
-    let found: Vec<_> = found.into_iter().map(Result::unwrap).collect();
-    let by_signs = found.iter().filter(|words| **words == signs).count();
-    assert!(0 < by_signs && by_signs < found.len(), "{by_signs}");
 }
 
 #[tokio::test]

@@ -164,6 +164,7 @@ pub(super) fn is_foreign(name: &str) -> bool {
             | "CACHE_DIR"
             | "CRASH_ROUNDS"
             | "DATASETS"
+            | "DIALOGS"
             | "FAULT_STRIDE"
             | "FUZZ_TARGET"
             | "HISTORY_MINUTES"

@@ -6,6 +6,8 @@
 //! CANARD; `docs/adr/0019-history-without-a-model.md` says how, and what it reaches on the other half. Words with a
 //! fair chance are searched for beside the question and not in its place, so a wrong one costs little.
 
+#[cfg(test)]
+mod learning;
 mod question;
 mod resolver;
 mod turns;
@@ -23,6 +25,8 @@ use self::turns::{Candidate, Place, Said};
 use self::weights::{Known, probability};
 use super::terms::Lexicon;
 
+/// Longer conversations are read on a thread that may block.
+const INLINE_BYTES: usize = 2_000;
 /// Least probability of a word that is searched for, and most words, unless told otherwise.
 const LEAST: f32 = 0.1;
 const MOST: usize = 12;
@@ -115,6 +119,16 @@ struct FollowUp {
 }
 
 impl FollowUp {
+    /// Reads them, on a blocking thread if they are long.
+    async fn read_apart(question: &str, before: &Conversation, ctx: &RunContext) -> Result<Self> {
+        let said: usize = before.turns().map(|(_, text)| text.len()).sum();
+        if question.len() + said <= INLINE_BYTES {
+            return Ok(Self::read(question, before));
+        }
+        let (question, before) = (question.to_owned(), before.clone());
+        ctx.run_blocking(move |_| Ok(Self::read(&question, &before))).await
+    }
+
     fn read(question: &str, before: &Conversation) -> Self {
         let sample = format!("{question} {}", before.user_turns().next_back().unwrap_or_default());
         let lexicon = Lexicon::of(&sample);
@@ -178,7 +192,8 @@ impl QueryRewriter for HistoryRewriter {
 
     async fn rewrite(&self, request: &SearchRequest, ctx: &RunContext) -> Result<Vec<WeightedQuery>> {
         ctx.check()?;
-        Ok(queries(request, &self.addition(&request.text, &request.conversation)))
+        let follow_up = FollowUp::read_apart(&request.text, &request.conversation, ctx).await?;
+        Ok(queries(request, &self.choose(follow_up).addition()))
     }
 }
 

@@ -21,8 +21,8 @@ const BETWEEN: &str = " . ";
 
 /// Adds to each question the words of its conversation that the embedding model, reading both, finds it to lack.
 ///
-/// Searches as [`HistoryRewriter`] does, with fewer words and better ones; where the model does not know the language or too
-/// much waits to be read, with those of a [`HistoryRewriter`]. No chat model is asked. A question in a conversation costs one more forward pass, of at
+/// Searches as [`HistoryRewriter`] does, with fewer words and better ones; with the words of a [`HistoryRewriter`] where the model
+/// does not know the language, or has so much waiting that it refuses more. No chat model is asked. A question in a conversation costs one more forward pass, of at
 /// most 128 tokens.
 ///
 /// # Examples
@@ -95,7 +95,7 @@ impl QueryResolver {
     }
 
     async fn pick(&self, question: &str, before: &Conversation, ctx: &RunContext) -> Result<Picked> {
-        let follow_up = FollowUp::read(question, before);
+        let follow_up = FollowUp::read_apart(question, before, ctx).await?;
         if follow_up.said.candidates.is_empty() || !self.can_read(&follow_up) {
             return Ok(self.unread.choose(follow_up));
         }
@@ -179,5 +179,26 @@ impl QueryRewriter for QueryResolver {
         ctx.check()?;
         let picked = self.pick(&request.text, &request.conversation, ctx).await?;
         Ok(queries(request, &picked.addition()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentkit_core::Message;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn where_too_much_waits_to_be_read_the_signs_are_left() {
+        let resolver = QueryResolver::new(&BertEmbedder::minilm().await.unwrap()).await.unwrap();
+        let before = Conversation::new(vec![Message::user("Who was Josh Norman?")]);
+        let (question, ctx) = ("Where was he born?", RunContext::new());
+        let words = async || resolver.words(question, &before, &ctx).await.unwrap();
+        let (read, signs) = (words().await, HistoryRewriter::new().words(question, &before));
+        assert_ne!(read, signs);
+        let full = resolver.classifier.fill().await;
+        assert_eq!(words().await, signs);
+        drop(full);
+        assert_eq!(words().await, read);
     }
 }

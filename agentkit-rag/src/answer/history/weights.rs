@@ -42,10 +42,20 @@ impl Known {
 pub(super) fn probability(word: &Signs, asked: &Asked, known: Known) -> f32 {
     let (column, odds) = known.column();
     let weight = |weights: Weights| weights.get(column).copied().unwrap_or_default();
-    let signs = of_word(word).into_iter().chain(of_question(word, asked));
-    let held = signs.filter(|(holds, _)| *holds).map(|(_, weights)| weight(weights)).sum::<f32>();
+    let held =
+        weighed(word, asked).filter(|(holds, _)| *holds).map(|(_, weights)| weight(weights)).sum::<f32>();
     let log_odds = weight(BASE) + weight(READER) * odds + held;
     1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// Which signs hold, in the order of their weights.
+#[cfg(test)]
+pub(super) fn signs(word: &Signs, asked: &Asked) -> Vec<bool> {
+    weighed(word, asked).map(|(holds, _)| holds).collect()
+}
+
+fn weighed(word: &Signs, asked: &Asked) -> impl Iterator<Item = (bool, Weights)> {
+    of_word(word).into_iter().chain(of_question(word, asked))
 }
 
 /// Signs of the word alone.

@@ -14,7 +14,6 @@ use agentkit_core::{Embedder, Error, ErrorKind, Result, RunContext};
 use super::adapter::Adapter;
 use super::encoder::Encoder;
 use super::engine::{Engine, Reading, Text};
-use super::tokens::Beginning;
 use super::weights::{Learnt, Weights};
 use super::{BertEmbedder, INLINE_BYTES, WEIGHTS, read};
 
@@ -25,12 +24,14 @@ const BASE: &str = "8087e9bf97c265f8435ed268733ecf3791825ad24850fd5d84d89e32ee3a
 /// Tokens read, as many as count as a query in front of the model. On CANARD twice as many bring 0.02 of the words of the turns
 /// before and nothing of title and section.
 const LONGEST: usize = 128;
+/// Tokens read of each turn, its first: answers can be so long that the question before them would not be read.
+const OF_EACH: usize = 32;
 
 /// Tells which words of a conversation belong to a question that leans on it.
 ///
 /// It reads with the weights of all-MiniLM-L6-v2 and 0.66 million more that come with this crate, in the numbers of the embedder
-/// it is made of, and shares the embeddings of words with it. Up to 128 tokens are read, the latest turns first; a reading
-/// takes as long as the embedding of a text of that length.
+/// it is made of, and shares the embeddings of words with it. Up to 128 tokens are read, the latest turns first and
+/// the first 32 of each; a reading takes as long as the embedding of a text of that length.
 ///
 /// Used by [`QueryResolver`](crate::answer::QueryResolver). Cheap to clone.
 #[derive(Clone)]
@@ -123,6 +124,12 @@ impl TermClassifier {
         Ok(odds)
     }
 
+    /// Lets as much wait as may, until what is returned is dropped.
+    #[cfg(test)]
+    pub(crate) async fn fill(&self) -> impl Drop {
+        self.shared.engine.fill(self.shared.embedder.threads).await
+    }
+
     async fn page(&self, question: &str, texts: Vec<Marked>, ctx: &RunContext) -> Result<Page> {
         let bytes = question.len() + texts.iter().map(|text| text.text.len()).sum::<usize>();
         if bytes <= INLINE_BYTES {
@@ -163,7 +170,7 @@ impl Shared {
         let (head, tail) = tokens.around();
         let mut page = Page { ids: Vec::new(), words: Vec::new(), longest: LONGEST.min(tokens.longest()) };
         page.put(head);
-        for (id, _) in tokens.beginning(question).iter().flat_map(Beginning::placed) {
+        for (id, _) in tokens.beginning(question)?.placed() {
             page.push(id, None);
         }
         page.put(tail);
@@ -173,7 +180,7 @@ impl Shared {
                 break;
             }
             let mut words = text.words.iter().enumerate().peekable();
-            for (id, place) in tokens.beginning(&text.text).iter().flat_map(Beginning::placed) {
+            for (id, place) in tokens.beginning(&text.text)?.placed().take(OF_EACH) {
                 while words.next_if(|(_, word)| word.end <= place.start).is_some() {}
                 let inside =
                     |(_, word): &&(usize, &Range<usize>)| word.start <= place.start && place.end <= word.end;

@@ -264,3 +264,32 @@ fn refuse(jobs: Vec<Job>, error: &Error) {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A lane of queries in which as many jobs wait as may, and nobody computes them.
+#[cfg(test)]
+pub(super) struct Full {
+    engine: Arc<Engine>,
+    _permits: OwnedSemaphorePermit,
+}
+
+#[cfg(test)]
+impl Engine {
+    /// Waits for the `threads` of the lane.
+    pub(super) async fn fill(self: &Arc<Self>, threads: usize) -> Full {
+        let threads = u32::try_from(threads.max(1)).unwrap();
+        let taken = Arc::clone(&self.short.permits).acquire_many_owned(threads).await.unwrap();
+        for _ in 0..MAX_WAITING {
+            let (reply, _) = oneshot::channel();
+            let job = Job { texts: Vec::new(), ctx: RunContext::new(), since: Instant::now(), reply };
+            self.short.push(job).unwrap();
+        }
+        Full { engine: Arc::clone(self), _permits: taken }
+    }
+}
+
+#[cfg(test)]
+impl Drop for Full {
+    fn drop(&mut self) {
+        lock(&self.engine.short.waiting).clear();
+    }
+}

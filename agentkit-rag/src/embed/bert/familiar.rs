@@ -12,7 +12,7 @@ const LETTERS: f32 = 2.0;
 
 /// The share of the words among the tokens of the beginning of `text`; 1 if there are none.
 pub(super) fn share(tokens: &Tokens, text: &str) -> f32 {
-    let Some(beginning) = tokens.beginning(text) else { return 1.0 };
+    let Ok(beginning) = tokens.beginning(text) else { return 1.0 };
     let (mut all, mut known, mut last) = (0.0, 0.0, None);
     for token in beginning.tokens().filter(|token| token.text.chars().any(char::is_alphanumeric)) {
         all += 1.0;

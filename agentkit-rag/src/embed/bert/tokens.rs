@@ -177,17 +177,20 @@ impl Tokens {
         self.ids(piece).map_or(piece.len() / 4, |encoding| encoding.len())
     }
 
-    /// The first part of `text` as tokens, without special ones. `None` if it is empty or the tokenizer fails.
-    pub(super) fn beginning<'t>(&self, text: &'t str) -> Option<Beginning<'t>> {
-        let piece = Pieces(text).next()?;
-        let encoding = self.tokenizer.encode(piece, false).ok()?;
-        Some(Beginning { text: piece, encoding, unknown: self.unknown })
+    /// The first part of `text` as tokens, without special ones.
+    pub(super) fn beginning<'t>(&self, text: &'t str) -> Result<Beginning<'t>> {
+        let piece = Pieces(text).next().unwrap_or_default();
+        let encoding = self.tokenizer.encode(piece, false).map_err(failed)?;
+        Ok(Beginning { text: piece, encoding, unknown: self.unknown })
     }
 
     fn ids(&self, piece: &str) -> Result<tokenizers::Encoding> {
-        let failed = |error| Error::internal("tokenise a text").with_source(error);
         self.tokenizer.encode_fast(piece, false).map_err(failed)
     }
+}
+
+fn failed(error: tokenizers::Error) -> Error {
+    Error::internal("tokenise a text").with_source(error)
 }
 
 /// Cuts a text into pieces that tokenise as the whole does.
