@@ -1,6 +1,6 @@
 // 100 users in a closed loop on /chat, each question different from every other; with TURNS above 1 in sessions of so many
 // questions, of which all but the first lean on it.
-// The server is started with --insecure-dev, or KEY is an API key. Usage: k6 run -e BASE=http://127.0.0.1:8080 -e QUESTIONS=queries.jsonl [-e USERS=100 -e SECONDS=60 -e TURNS=1] chat.js
+// The server is started with --insecure-dev, or KEY is an API key. Usage: k6 run -e BASE=http://127.0.0.1:8080 -e QUESTIONS=queries.jsonl [-e USERS=100 -e SECONDS=60 -e TURNS=1 -e RUN=NAME] chat.js
 import http from "k6/http";
 import exec from "k6/execution";
 import { check } from "k6";
@@ -24,7 +24,7 @@ export default function () {
     const number = exec.scenario.iterationInTest;
     for (let turn = 0; turn < turns; turn++) {
         const asked = turn === 0 ? questions[number % questions.length] : followUps[turn % followUps.length];
-        ask(`${asked} (question ${number})`, turns > 1 ? `${run}-${number}` : undefined);
+        ask(`${asked} (question ${number}.${turn})`, turns > 1 ? `${run}-${number}` : undefined);
     }
 }
 

@@ -92,7 +92,7 @@ pub struct RewritingFigures {
     pub wrong: usize,
 }
 
-/// [`RewritingFigures`] as rates, each with its interval.
+/// [`RewritingFigures`] of several dialogs as rates over all their words, each with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RewritingRates {
@@ -100,8 +100,24 @@ pub struct RewritingRates {
     pub recall: Interval,
     /// See [`RewritingFigures::recall_of_reachable`].
     pub recall_of_reachable: Interval,
-    /// See [`RewritingFigures::wrong_per_right`].
-    pub wrong_per_right: Interval,
+    /// Share of the words added that people added too; two thirds where half a word is wrong for each right one.
+    pub precision: Interval,
+}
+
+impl RewritingRates {
+    /// The rates, with intervals by drawing whole dialogs.
+    #[must_use]
+    pub fn of(dialogs: &[RewritingFigures], resampling: &Resampling) -> Self {
+        let rate = |parts: fn(&RewritingFigures) -> (usize, usize)| {
+            let counts = dialogs.iter().map(parts).map(|(part, whole)| (count(part), count(whole)));
+            resampling.ratio(&counts.collect::<Vec<_>>())
+        };
+        Self {
+            recall: rate(|one| (one.right, one.wanted)),
+            recall_of_reachable: rate(|one| (one.right, one.reachable)),
+            precision: rate(|one| (one.right, one.right + one.wrong)),
+        }
+    }
 }
 
 impl RewritingFigures {
@@ -153,20 +169,6 @@ impl RewritingFigures {
         self.reachable += wanted.intersection(&said).count();
         self.right += right;
         self.wrong += added.len() - right;
-    }
-
-    /// Those of several dialogs as rates over their words, with intervals by drawing whole dialogs.
-    #[must_use]
-    pub fn rates(dialogs: &[Self], resampling: &Resampling) -> RewritingRates {
-        let rate = |part: fn(&Self) -> usize, whole: fn(&Self) -> usize| {
-            let counts: Vec<_> = dialogs.iter().map(|one| (count(part(one)), count(whole(one)))).collect();
-            resampling.ratio(&counts)
-        };
-        RewritingRates {
-            recall: rate(|one| one.right, |one| one.wanted),
-            recall_of_reachable: rate(|one| one.right, |one| one.reachable),
-            wrong_per_right: rate(|one| one.wrong, |one| one.right),
-        }
     }
 
     /// Share of the words wanted that were added.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use agentkit_core::{Conversation, Error, QueryRewriter, Result, SearchRequest, TenantScope};
 use agentkit_rag::answer::{CarriedWord, HistoryRewriter, QueryResolver};
-use agentkit_rag::eval::{Interval, Resampling, RewritingFigures, RewrittenDialog, read_rewritten_dialogs};
+use agentkit_rag::eval::{
+    Interval, Resampling, RewritingFigures, RewritingRates, RewrittenDialog, read_rewritten_dialogs,
+};
 
 use super::around::{Rewriter, resolver};
 use crate::cli::Session;
@@ -132,16 +134,17 @@ async fn count(
 
 fn show(out: Output, name: &str, adds: &Adds, dialogs: &[RewritingFigures], resampling: &Resampling) {
     let figures: RewritingFigures = dialogs.iter().copied().sum();
-    let rates = RewritingFigures::rates(dialogs, resampling);
+    let rates = RewritingRates::of(dialogs, resampling);
     out.object(&serde_json::json!({
         "rewriting": name, "rewriter": adds.name(), "figures": figures, "rates": rates,
     }));
     let shown = |rate: Interval| format!("{:.3} [{:.3}, {:.3}]", rate.mean, rate.low, rate.high);
     out.line(format_args!(
-        "{name:<60} {} of all, {} of those that can be reached ({:.3} of all), {} wrong for each right",
+        "{name:<60} {} of all, {} of those that can be reached ({:.3} of all), {:.2} wrong for each right (precision {})",
         shown(rates.recall),
         shown(rates.recall_of_reachable),
         figures.ceiling(),
-        shown(rates.wrong_per_right)
+        figures.wrong_per_right(),
+        shown(rates.precision)
     ));
 }
