@@ -63,6 +63,12 @@ async fn a_model_makes_a_follow_up_stand_alone() {
         "User: Do you know green tea?\nAssistant: Yes, it is a drink.\nQuestion: How hot should it be?"
     );
     assert_eq!(asked.temperature, Some(0.0));
+
+    let model = Arc::new(ScriptedModel::saying("How hot should green tea be?"));
+    let of_topic = Conversation::default().topics(["Green tea", "Brewing"]);
+    search(ModelRewriter::new(model.clone()), &request("How hot should it be?").conversation(of_topic)).await;
+    let shown = model.requests()[0].messages[1].joined_text();
+    assert_eq!(shown, "About: Green tea, Brewing\nQuestion: How hot should it be?");
 }
 
 #[tokio::test]

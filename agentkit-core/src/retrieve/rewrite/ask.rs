@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::super::{MAX_QUERY_BYTES, SearchRequest};
+use super::super::{Conversation, MAX_QUERY_BYTES, SearchRequest};
 use crate::context::RunContext;
 use crate::error::{Error, Result};
 use crate::message::{Message, Role};
 use crate::model::{ChatModel, ChatRequest, complete};
 
-/// Latest turns that are shown to a model.
+/// Latest turns that are shown to a model, and most topics.
 const TURNS: usize = 12;
+const TOPICS: usize = 8;
 /// Bytes of one turn that are shown.
 const TURN_BYTES: usize = 2_000;
 
@@ -47,19 +48,25 @@ impl Task<'_> {
 
     /// The conversation and the question, marked as what they are.
     fn text(&self, request: &SearchRequest) -> String {
-        let mut text = String::new();
-        let turns: Vec<_> = if self.with_conversation {
-            request.conversation.turns().rev().take(TURNS).collect()
-        } else {
-            Vec::new()
-        };
-        for (role, turn) in turns.iter().rev() {
-            let speaker = if *role == Role::User { "User" } else { "Assistant" };
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{speaker}: {}", beginning(turn));
-        }
-        text + "Question: " + &request.text
+        let said = if self.with_conversation { shown(&request.conversation) } else { String::new() };
+        said + "Question: " + &request.text
     }
+}
+
+/// What a conversation is about, if that is known, and its latest turns, a line each.
+fn shown(conversation: &Conversation) -> String {
+    let mut text = String::new();
+    let topics: Vec<_> = conversation.topics.iter().take(TOPICS).map(|topic| beginning(topic)).collect();
+    // Writing to a string cannot fail.
+    if !topics.is_empty() {
+        let _ = writeln!(text, "About: {}", topics.join(", "));
+    }
+    let turns: Vec<_> = conversation.turns().rev().take(TURNS).collect();
+    for (role, turn) in turns.iter().rev() {
+        let speaker = if *role == Role::User { "User" } else { "Assistant" };
+        let _ = writeln!(text, "{speaker}: {}", beginning(turn));
+    }
+    text
 }
 
 /// As much of a turn as is shown, in one line.
